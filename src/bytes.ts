@@ -1,0 +1,97 @@
+/**
+ * Bytes and their text forms. All decoders are strict: exactly one text stands for one byte string
+ * (no whitespace, no missing or superfluous padding, no stray bits: RFC 4648 §3.5), because two
+ * texts for one signature are two identities for one thing.
+ *
+ * Functions take `Uint8Array` and return `Uint8Array<ArrayBuffer>` (what WebCrypto accepts);
+ * {@link owned} is the only place that makes the one of the other.
+ */
+import { base64 as b64, base64urlnopad as b64url, hex as hex16 } from '@scure/base'
+import { SignetError } from './errors.ts'
+
+/** Bytes that WebCrypto takes: not shared memory. */
+export type Bytes = Uint8Array<ArrayBuffer>
+
+/** The same bytes as {@link Bytes}; copies only what lies in shared memory. */
+export function owned(bytes: Uint8Array): Bytes {
+  return bytes.buffer instanceof ArrayBuffer ? bytes as Bytes : new Uint8Array(bytes)
+}
+
+/** All parts in one. */
+export function concat(...parts: readonly Uint8Array[]): Bytes {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    out.set(part, at)
+    at += part.length
+  }
+  return out
+}
+
+/** True when both hold the same bytes. Not for secrets: the time tells where they differ. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
+}
+
+/** Text as UTF-8. Lone surrogates are refused: they have no UTF-8 form (`encoding_invalid`). */
+export function utf8(text: string): Bytes {
+  if (!text.isWellFormed()) {
+    throw new SignetError('encoding_invalid', 'text holds a lone surrogate')
+  }
+  return new TextEncoder().encode(text)
+}
+
+/** UTF-8 as text; malformed UTF-8 is refused (`encoding_invalid`), a byte order mark is kept. */
+export function fromUtf8(bytes: Uint8Array, what: string = 'text'): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch (cause) {
+    throw new SignetError('encoding_invalid', `${what} is not valid UTF-8`, { cause })
+  }
+}
+
+/** Lower-case hexadecimal. */
+export function toHex(bytes: Uint8Array): string {
+  return hex16.encode(bytes)
+}
+
+/** Bytes of lower-case hexadecimal; upper case is refused (`encoding_invalid`). */
+export function fromHex(text: string, what: string = 'value'): Bytes {
+  if (!/^(?:[0-9a-f]{2})*$/.test(text)) {
+    throw new SignetError('encoding_invalid', `${what} is not lower-case hexadecimal`)
+  }
+  return owned(hex16.decode(text))
+}
+
+/** Standard base64 with padding (RFC 4648 §4). */
+export function toBase64(bytes: Uint8Array): string {
+  return b64.encode(bytes)
+}
+
+/** Bytes of standard padded base64, canonical form only (`encoding_invalid`). */
+export function fromBase64(text: string, what: string = 'value'): Bytes {
+  return decode(b64, text, what, 'standard base64')
+}
+
+/** base64url without padding (RFC 7515 §2). */
+export function toBase64Url(bytes: Uint8Array): string {
+  return b64url.encode(bytes)
+}
+
+/** Bytes of unpadded base64url, canonical form only (`encoding_invalid`). */
+export function fromBase64Url(text: string, what: string = 'value'): Bytes {
+  return decode(b64url, text, what, 'unpadded base64url')
+}
+
+function decode(
+  coder: { decode(text: string): Uint8Array },
+  text: string,
+  what: string,
+  form: string,
+): Bytes {
+  try {
+    return owned(coder.decode(text))
+  } catch (cause) {
+    throw new SignetError('encoding_invalid', `${what} is not ${form}`, { cause })
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * One error class for the whole module. What went wrong is the stable `code`; what kind of thing
+ * went wrong (and so the exit code of the command line) follows from the code by one table.
+ *
+ * Misuse by the programmer (a wrong type, a closed handle used in a way the types forbid) is a
+ * `TypeError`; everything that input, files, keys or networks can cause is a {@link SignetError}.
+ */
+
+/** The kinds of failure. Each has one exit code on the command line. */
+export type ErrorKind =
+  | 'usage'
+  | 'input'
+  | 'signature'
+  | 'trust'
+  | 'content'
+  | 'policy'
+  | 'backend'
+
+/** Every code and its kind. Codes are stable: they may be added, never renamed. */
+const KINDS = {
+  // usage: the caller asked for something that makes no sense
+  usage_invalid: 'usage',
+  option_unknown: 'usage',
+  file_exists: 'usage',
+  // input: bytes that cannot be read or do not parse
+  aborted: 'input',
+  io_failed: 'input',
+  file_unreadable: 'input',
+  too_large: 'input',
+  encoding_invalid: 'input',
+  json_malformed: 'input',
+  json_duplicate_key: 'input',
+  json_too_deep: 'input',
+  json_number_unsafe: 'input',
+  json_surrogate: 'input',
+  der_malformed: 'input',
+  pem_malformed: 'input',
+  jwk_malformed: 'input',
+  key_malformed: 'input',
+  key_mismatch: 'input',
+  keyset_malformed: 'input',
+  passphrase_required: 'input',
+  passphrase_wrong: 'input',
+  kdf_refused: 'input',
+  uri_malformed: 'input',
+  envelope_malformed: 'input',
+  bundle_malformed: 'input',
+  bundle_media_type: 'input',
+  bundle_method_unsupported: 'input',
+  statement_malformed: 'input',
+  payload_type: 'input',
+  predicate_type: 'input',
+  name_invalid: 'input',
+  name_duplicate: 'input',
+  digest_malformed: 'input',
+  certificate_malformed: 'input',
+  model_empty: 'input',
+  symlink_refused: 'input',
+  special_file_refused: 'input',
+  file_changed: 'input',
+  publishers_malformed: 'input',
+  manifest_malformed: 'input',
+  // signature: the mathematics says no
+  signature_invalid: 'signature',
+  signature_count: 'signature',
+  root_digest_mismatch: 'signature',
+  algorithm_mismatch: 'signature',
+  // trust: the mathematics may say yes, but nobody trusts this signer
+  signer_untrusted: 'trust',
+  key_revoked: 'trust',
+  key_not_yet_valid: 'trust',
+  key_expired: 'trust',
+  certificate_untrusted: 'trust',
+  publishers_untrusted: 'trust',
+  publishers_rollback: 'trust',
+  // content: the files are not what was sealed
+  content_differs: 'content',
+  // policy: all is genuine, and still not allowed
+  policy_denied: 'policy',
+  // backend: the thing that holds the key does not answer as it should
+  algorithm_unsupported: 'backend',
+  mode_unsupported: 'backend',
+  key_not_found: 'backend',
+  key_closed: 'backend',
+  key_backend_unavailable: 'backend',
+  selftest_failed: 'backend',
+} as const
+
+/** A stable code, safe to switch on. */
+export type ErrorCode = keyof typeof KINDS
+
+/** Options of {@link SignetError}. */
+export interface SignetErrorOptions {
+  /** The place: a file, a JSON path, an entry. Never a secret. */
+  readonly where?: string
+  /** What to do about it, in one sentence. */
+  readonly remedy?: string
+  /** The error below this one. */
+  readonly cause?: unknown
+}
+
+/**
+ * The only error that bad input, bad files and failing backends cause.
+ * Messages name the thing and never contain secrets, tokens or plaintext.
+ */
+export class SignetError extends Error {
+  override readonly name: string = 'SignetError'
+  /** What went wrong. */
+  readonly code: ErrorCode
+  /** Where, if there is a place. */
+  readonly where: string | undefined
+  /** What to do about it, if something can be done. */
+  readonly remedy: string | undefined
+
+  constructor(code: ErrorCode, message: string, options: SignetErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.code = code
+    this.where = options.where
+    this.remedy = options.remedy
+  }
+
+  /** The kind of failure, from the table of codes. */
+  get kind(): ErrorKind {
+    return KINDS[this.code]
+  }
+}
+
+/** True for a {@link SignetError}, with one of the given codes if any are given. */
+export function isSignetError(error: unknown, ...codes: ErrorCode[]): error is SignetError {
+  return error instanceof SignetError && (codes.length === 0 || codes.includes(error.code))
+}
