@@ -1,4 +1,6 @@
-/** The crypto room: primitives behind one engine, digests, and the runtime's self-test. */
+/** The crypto room: signatures behind one table, digests, key structures, and the runtime's self-test. */
+export { COMPOSITE_LABEL, compositeMessage, compositeSigner, type Halves } from './composite.ts'
+export { der, derInteger, derOid, DerReader, ecdsaFromDer, ecdsaToDer, TAG } from './der.ts'
 export {
   DIGEST_BYTES,
   type DigestAlgorithm,
@@ -6,3 +8,16 @@ export {
   type HasherFactory,
   portableHasher,
 } from './digest.ts'
+export type { EngineName, RawKeyPair, RawSigner, RawVerifier, SigningInput } from './engine.ts'
+export { RSA_MEMBERS, rsaNumbers, rsaPrivateKey, rsaPublicKey } from './rsa.ts'
+export { type SelfTest, selfTest } from './selftest.ts'
+export {
+  checkPair,
+  derivePublic,
+  type EngineOptions,
+  generateRaw,
+  generateSigner,
+  rawSigner,
+  rawVerifier,
+} from './signatures.ts'
+export { checkPublic, fromPkcs8, fromSpki, toPkcs8, toSpki } from './spki.ts'

@@ -1,0 +1,217 @@
+/**
+ * Key files of others and ours, recognised by their content: PEM (SPKI, PKCS#8, encrypted PKCS#8), a JWK or
+ * a JWKS. Public files yield verifying keys, private files raw pairs that are checked to belong together.
+ */
+import { fromUtf8 } from '../bytes.ts'
+import {
+  derivePublic,
+  type EngineName,
+  fromPkcs8,
+  fromSpki,
+  type RawKeyPair,
+  toPkcs8,
+  toSpki,
+} from '../crypto/mod.ts'
+import type { Algorithm } from '../algorithms.ts'
+import { isSignetError, SignetError } from '../errors.ts'
+import { isObject, type JsonObject, parseJson } from '../json.ts'
+import { fromJwk } from './jwk.ts'
+import type { Key } from './key.ts'
+import { importKey } from './memory.ts'
+import {
+  decryptPkcs8,
+  encryptPkcs8,
+  type Pbes2Options,
+  type ScryptCost,
+  wrongPassphrase,
+} from './pbes2.ts'
+import { fromPem, toPem } from './pem.ts'
+import { type PublicKey, publicKey } from './public_key.ts'
+
+/** Key files larger than this are none. */
+const MAX_BYTES = 1024 * 1024
+
+/** Options of reading keys. */
+export interface ReadKeyOptions extends Pbes2Options {
+  /** RSA keys in PEM and JWKs without `alg` name no signature scheme; this does. Default `RS256`. */
+  readonly rsa?: 'RS256' | 'PS256' | undefined
+  /** Forces an engine past the self-test. For tests and comparisons. */
+  readonly engine?: EngineName | undefined
+}
+
+/** Options of reading private keys. */
+export interface ReadPrivateKeyOptions extends ReadKeyOptions {
+  /** Asked once, when the key turns out to be encrypted. */
+  readonly passphrase?: (() => Promise<string> | string) | undefined
+  /** Takes a private key that lies in the clear. Off by default. */
+  readonly insecureClearKey?: boolean | undefined
+}
+
+/** Public key as SPKI PEM, in OpenSSL's form. */
+export function toPublicPem(key: PublicKey): string {
+  return toPem('PUBLIC KEY', toSpki(key.algorithm, key.raw))
+}
+
+/**
+ * Our key file: encrypted PKCS#8 followed by the public key, so that what is public can be read without a
+ * passphrase. An empty passphrase is refused.
+ */
+export async function toEncryptedPem(
+  algorithm: Algorithm,
+  pair: RawKeyPair,
+  passphrase: string,
+  options: Pbes2Options & { readonly cost?: ScryptCost | undefined } = {},
+): Promise<string> {
+  if (passphrase === '') throw new SignetError('passphrase_required', 'the passphrase is empty')
+  const encrypted = await encryptPkcs8(toPkcs8(algorithm, pair), passphrase, options)
+  return toPem('ENCRYPTED PRIVATE KEY', encrypted) + publicBlock(algorithm, pair)
+}
+
+/** A key file whose private half lies in the clear. */
+export function insecureToClearPem(algorithm: Algorithm, pair: RawKeyPair): string {
+  return toPem('PRIVATE KEY', toPkcs8(algorithm, pair)) + publicBlock(algorithm, pair)
+}
+
+function publicBlock(algorithm: Algorithm, pair: RawKeyPair): string {
+  return toPem('PUBLIC KEY', toSpki(algorithm, pair.publicKey))
+}
+
+/**
+ * The public keys of a file: the `PUBLIC KEY` blocks of a PEM (a key file of ours has one beside its private
+ * half), a JWK, or every signature key of a JWKS. A JWK that holds a private key is refused: it does not
+ * belong where public keys are handed around.
+ *
+ * Errors: `pem_malformed`, `jwk_malformed`, `key_malformed`, `algorithm_unsupported`, and those of JSON.
+ */
+export async function readPublicKeys(
+  file: Uint8Array | string,
+  options: ReadKeyOptions = {},
+): Promise<PublicKey[]> {
+  const text = textOf(file)
+  if (!text.trimStart().startsWith('{')) {
+    const blocks = fromPem(text).filter((block) => block.label === 'PUBLIC KEY')
+    if (blocks.length === 0) {
+      throw new SignetError('key_malformed', 'the PEM file holds no PUBLIC KEY block', {
+        remedy: 'write one with: signet keys show --pem',
+      })
+    }
+    return await Promise.all(blocks.map(({ bytes }) => {
+      const found = fromSpki(bytes, options.rsa)
+      return publicKey(found.algorithm, found.publicKey, options)
+    }))
+  }
+  return await Promise.all(
+    jwksOf(text).map((jwk) => {
+      const found = fromJwk(jwk, options.rsa)
+      if (found.privateKey !== undefined) {
+        throw new SignetError('key_malformed', 'a private key stands where a public one belongs', {
+          remedy: 'export the public half, and consider the private one known',
+        })
+      }
+      return publicKey(found.algorithm, found.publicKey, options)
+    }),
+  )
+}
+
+/**
+ * The private key of a file: PKCS#8 PEM, encrypted or not, or a private JWK.
+ *
+ * Errors: `passphrase_required`, `passphrase_wrong`, `key_mismatch` (a `PUBLIC KEY` block in the file is
+ * another key's), `key_malformed`, `usage_invalid` (a clear key without `insecureClearKey`).
+ */
+export async function readPrivateKey(
+  file: Uint8Array | string,
+  options: ReadPrivateKeyOptions = {},
+): Promise<Key> {
+  const { algorithm, pair } = await readPrivatePair(textOf(file), options)
+  return await importKey(algorithm, pair, options)
+}
+
+async function readPrivatePair(
+  text: string,
+  options: ReadPrivateKeyOptions,
+): Promise<{ algorithm: Algorithm; pair: RawKeyPair }> {
+  if (text.trimStart().startsWith('{')) {
+    const [jwk, ...more] = jwksOf(text)
+    if (jwk === undefined || more.length > 0) {
+      throw new SignetError('key_malformed', 'the file does not hold exactly one JWK')
+    }
+    const { algorithm, publicKey, privateKey } = fromJwk(jwk, options.rsa)
+    if (privateKey === undefined) throw noPrivateKey()
+    requireClear(options)
+    return { algorithm, pair: { publicKey, privateKey } }
+  }
+  const blocks = fromPem(text)
+  const clear = blocks.find((block) => block.label === 'PRIVATE KEY')
+  const encrypted = blocks.find((block) => block.label === 'ENCRYPTED PRIVATE KEY')
+  if (clear === undefined && encrypted === undefined) throw noPrivateKey()
+  if (encrypted === undefined) requireClear(options)
+  const pkcs8 = encrypted === undefined
+    ? clear!.bytes
+    : await decryptPkcs8(encrypted.bytes, await ask(options), options)
+  const found = encrypted === undefined
+    ? fromPkcs8(pkcs8, options.rsa)
+    : decrypted(pkcs8, options.rsa)
+  const beside = blocks.find((block) => block.label === 'PUBLIC KEY')?.bytes
+  return {
+    algorithm: found.algorithm,
+    pair: {
+      privateKey: found.privateKey,
+      // CBC does not show that a key file was altered; the public key beside it does.
+      publicKey: beside === undefined
+        ? found.publicKey ?? await derivePublic(found.algorithm, found.privateKey, options)
+        : publicOf(beside, found.algorithm, options.rsa),
+    },
+  }
+}
+
+function publicOf(spki: Uint8Array, algorithm: Algorithm, rsa?: 'RS256' | 'PS256') {
+  const found = fromSpki(spki, rsa)
+  if (found.algorithm === algorithm) return found.publicKey
+  throw new SignetError('key_mismatch', 'the public key does not belong to the private key')
+}
+
+/** A wrong passphrase gives good padding once in 256 times; then it is the structure that breaks. */
+function decrypted(pkcs8: Uint8Array, rsa?: 'RS256' | 'PS256'): ReturnType<typeof fromPkcs8> {
+  try {
+    return fromPkcs8(pkcs8, rsa)
+  } catch (error) {
+    if (isSignetError(error, 'der_malformed')) throw wrongPassphrase()
+    throw error
+  }
+}
+
+async function ask(options: ReadPrivateKeyOptions): Promise<string> {
+  const passphrase = await options.passphrase?.()
+  if (passphrase !== undefined && passphrase !== '') return passphrase
+  throw new SignetError('passphrase_required', 'the key is encrypted and no passphrase was given', {
+    remedy: 'give --passphrase-file FILE or --passphrase-fd N, or run it on a terminal',
+  })
+}
+
+function requireClear(options: ReadPrivateKeyOptions): void {
+  if (options.insecureClearKey) return
+  throw new SignetError('usage_invalid', 'the private key lies in the clear', {
+    remedy: 'encrypt it (openssl pkcs8 -topk8 -scrypt), or say --insecure-clear-key',
+  })
+}
+
+function noPrivateKey(): SignetError {
+  return new SignetError('key_malformed', 'the file holds no private key')
+}
+
+function jwksOf(text: string): JsonObject[] {
+  const value = parseJson(text, { what: 'key file', maxBytes: MAX_BYTES })
+  if (!isObject(value)) throw new SignetError('jwk_malformed', 'key file is not a JSON object')
+  if (value.keys === undefined) return [value]
+  if (!Array.isArray(value.keys) || !value.keys.every(isObject)) {
+    throw new SignetError('jwk_malformed', '"keys" is not a list of JWKs')
+  }
+  // RFC 7517 §5: keys for other uses are none of our business.
+  return value.keys.filter((jwk) => jwk.use === undefined || jwk.use === 'sig')
+}
+
+function textOf(file: Uint8Array | string): string {
+  if (file.length > MAX_BYTES) throw new SignetError('too_large', 'a key file exceeds 1 MiB')
+  return typeof file === 'string' ? file : fromUtf8(file, 'key file')
+}

@@ -1,0 +1,49 @@
+/** Where keys come from: one provider for each URI scheme. */
+import type { Algorithm } from '../algorithms.ts'
+import { SignetError } from '../errors.ts'
+import type { Key, SignOptions } from './key.ts'
+import { type KeyUri, parseKeyUri } from './uri.ts'
+
+/**
+ * Opens keys of one URI scheme. `open` throws `key_not_found` when the store is fine and has no such
+ * key, `uri_malformed` when the URI makes no sense, `passphrase_required`/`passphrase_wrong`, and
+ * `key_backend_unavailable` when the store does not answer.
+ */
+export interface KeyProvider {
+  /** The scheme it serves, without the colon. */
+  readonly scheme: string
+  /** Algorithms of which it can make keys. Empty if it makes none. */
+  readonly algorithms: readonly Algorithm[]
+  /** Opens an existing key. */
+  open(uri: KeyUri, options?: SignOptions): Promise<Key>
+  /** Makes a key at a URI where there is none (`file_exists` otherwise). */
+  generate(uri: KeyUri, algorithm: Algorithm, options?: SignOptions): Promise<Key>
+}
+
+/** The providers of a program, asked by scheme. */
+export interface Keyring {
+  /** The provider of a URI, or `uri_malformed` that lists the schemes. */
+  provider(uri: string): { readonly provider: KeyProvider; readonly uri: KeyUri }
+  /** Opens a key by its URI. */
+  open(uri: string, options?: SignOptions): Promise<Key>
+}
+
+/** Puts providers together. */
+export function keyring(...providers: readonly KeyProvider[]): Keyring {
+  const byScheme = new Map(providers.map((provider) => [provider.scheme, provider]))
+  const find = (text: string) => {
+    const uri = parseKeyUri(text)
+    const provider = byScheme.get(uri.scheme)
+    if (provider !== undefined) return { provider, uri }
+    throw new SignetError('uri_malformed', `no key provider for "${uri.scheme}:"`, {
+      remedy: `use ${[...byScheme.keys()].map((scheme) => scheme + ':').join(', ')}`,
+    })
+  }
+  return {
+    provider: find,
+    open: async (text, options) => {
+      const { provider, uri } = find(text)
+      return await provider.open(uri, options)
+    },
+  }
+}

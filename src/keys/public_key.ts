@@ -1,0 +1,71 @@
+/** The public half of a key: what verifies, and what a key is called. */
+import type { Algorithm } from '../algorithms.ts'
+import { type Bytes, owned, toBase64Url, utf8 } from '../bytes.ts'
+import {
+  checkPublic,
+  type EngineName,
+  type RawVerifier,
+  rawVerifier,
+  type SigningInput,
+} from '../crypto/mod.ts'
+import { canonicalize } from '../json.ts'
+import { type Jwk, toJwk } from './jwk.ts'
+
+/** A public key. It carries its algorithm; nothing a message says can change it. */
+export interface PublicKey {
+  /** RFC 7638 thumbprint over SHA-256, base64url without padding. */
+  readonly id: string
+  /** The only algorithm that this key verifies. */
+  readonly algorithm: Algorithm
+  /** The raw key, see `Algorithm`. */
+  readonly raw: Bytes
+  /** The key as JWK, without `kid`. */
+  readonly jwk: Jwk
+  /** True if the signature holds. A malformed signature is false; no input throws but a wrong mode. */
+  verify(message: Uint8Array | SigningInput, signature: Uint8Array): Promise<boolean>
+}
+
+/** Options of {@link publicKey}. */
+export interface PublicKeyOptions {
+  /** Forces an engine past the self-test. For tests and comparisons. */
+  readonly engine?: EngineName | undefined
+}
+
+/**
+ * Makes a {@link PublicKey} of raw bytes. Whether the bytes are a point of the curve is found out when
+ * it first verifies (`key_malformed`); their length is checked here.
+ */
+export async function publicKey(
+  algorithm: Algorithm,
+  raw: Uint8Array,
+  options: PublicKeyOptions = {},
+): Promise<PublicKey> {
+  checkPublic(algorithm, raw)
+  const bytes = owned(raw.slice())
+  const jwk = toJwk(algorithm, { publicKey: bytes })
+  let verifier: Promise<RawVerifier> | undefined
+  return Object.freeze({
+    id: await thumbprint(jwk),
+    algorithm,
+    raw: bytes,
+    jwk,
+    async verify(message: Uint8Array | SigningInput, signature: Uint8Array) {
+      verifier ??= rawVerifier(algorithm, bytes, options)
+      const input = message instanceof Uint8Array
+        ? { mode: 'message', bytes: message } as const
+        : message
+      return await (await verifier)(input, signature)
+    },
+  })
+}
+
+/** Members that identify a key (RFC 7638 §3.2, RFC 8037 §2, RFC 9964 §3). */
+const REQUIRED = { OKP: ['crv', 'x'], EC: ['crv', 'x', 'y'], RSA: ['e', 'n'], AKP: ['alg', 'pub'] }
+
+/** RFC 7638 thumbprint of a JWK: SHA-256, base64url. */
+export async function thumbprint(jwk: Jwk): Promise<string> {
+  const names = REQUIRED[jwk.kty as keyof typeof REQUIRED]
+  const members = Object.fromEntries(['kty', ...names].map((name) => [name, jwk[name] ?? null]))
+  const digest = await crypto.subtle.digest('SHA-256', utf8(canonicalize(members)))
+  return toBase64Url(new Uint8Array(digest))
+}

@@ -1,0 +1,20 @@
+/** Schema checks with one kind of error: the code of the room, and the path to the fault. */
+import * as v from 'valibot'
+import { type ErrorCode, SignetError } from './errors.ts'
+
+/** The value, typed, if it fits the schema; else `code`, naming what and where. Values are never shown. */
+export function conform<T>(
+  schema: v.GenericSchema<unknown, T>,
+  value: unknown,
+  code: ErrorCode,
+  what: string,
+): T {
+  const result = v.safeParse(schema, value, { abortEarly: true })
+  if (result.success) return result.output
+  const [issue] = result.issues
+  const where = v.getDotPath(issue) ?? undefined
+  const expected = issue.expected ?? issue.type
+  throw new SignetError(code, `${what}: ${where ?? 'the whole'} is not ${expected}`, {
+    ...(where === undefined ? {} : { where }),
+  })
+}
