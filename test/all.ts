@@ -108,7 +108,10 @@ function last(text: string, pattern: RegExp): RegExpMatchArray | undefined {
 /** Runs one task to its end; its output comes back as text without colours. */
 function runTask(task: string): Promise<{ code: number; output: string }> {
   return new Promise((resolve) => {
+    // A group of its own, so that a suite that hangs can be ended with all its children.
+    const isWindows = process.platform === 'win32'
     const child = spawn(process.execPath, ['task', '--quiet', task], {
+      detached: !isWindows,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: undefined },
     })
@@ -116,7 +119,8 @@ function runTask(task: string): Promise<{ code: number; output: string }> {
     let late = false
     const timer = setTimeout(() => {
       late = true
-      child.kill('SIGTERM')
+      if (isWindows || child.pid === undefined) child.kill()
+      else process.kill(-child.pid, 'SIGKILL')
     }, LIMIT_MS)
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => output += text)
@@ -156,7 +160,7 @@ for (const suite of suites) {
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   if (code === UNAVAILABLE) {
     total[isCi ? 'failed' : 'skipped']++
-    const reason = output.trim().split('\n').at(-1) ?? ''
+    const reason = /^.* is not available here.*$/m.exec(output)?.[0] ?? ''
     row(suite.title, '-', isCi ? '1' : '-', isCi ? '-' : '1', seconds, `  ${reason}`)
     continue
   }

@@ -76,7 +76,10 @@ function fromNpm({ packages }: Runtime): string {
       cwd: folder,
       encoding: 'utf8',
     })
-    if (status !== 0) unavailable(`could not install ${packageName}@${version}: ${stderr}`)
+    if (status !== 0) {
+      const reason = /^error: .*$/m.exec(stderr)?.[0] ?? stderr
+      unavailable(`could not install ${packageName}@${version}: ${reason}`)
+    }
   }
   return program
 }
