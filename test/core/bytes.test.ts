@@ -154,6 +154,15 @@ test('base64, base64url and hex agree with the test vectors of RFC 4648', () => 
   assert.equal(toBase64Url(Uint8Array.of(0xfb, 0xff, 0xbf)), '-_-_')
 })
 
+test('long texts decode, and are refused for their last character', () => {
+  const input = new Uint8Array(8_000_000).fill(0xab)
+  for (const { name, encode, decode } of CODECS) {
+    const text = encode(input)
+    assert.equal(decode(text).length, input.length, name)
+    assert.throws(() => decode(text + '!'), refusal, name)
+  }
+})
+
 test('utf8() refuses lone surrogates', () => {
   for (const text of ['\ud800', 'a\udc00', '\udc00\ud800', '\ud83d x']) {
     assert.throws(() => utf8(text), refusal, JSON.stringify(text))
