@@ -3,4 +3,11 @@
  *
  * @module
  */
-export { type ErrorCode, type ErrorKind, isSignetError, SignetError } from './src/errors.ts'
+export {
+  ERROR_KINDS,
+  type ErrorCode,
+  type ErrorKind,
+  isSignetError,
+  SignetError,
+  type SignetErrorOptions,
+} from './src/errors.ts'

@@ -17,7 +17,7 @@ export type ErrorKind =
   | 'backend'
 
 /** Every code and its kind. Codes are stable: they may be added, never renamed. */
-const KINDS = {
+export const ERROR_KINDS = {
   // usage: the caller asked for something that makes no sense
   usage_invalid: 'usage',
   option_unknown: 'usage',
@@ -87,7 +87,7 @@ const KINDS = {
 } as const
 
 /** A stable code, safe to switch on. */
-export type ErrorCode = keyof typeof KINDS
+export type ErrorCode = keyof typeof ERROR_KINDS
 
 /** Options of {@link SignetError}. */
 export interface SignetErrorOptions {
@@ -104,6 +104,7 @@ export interface SignetErrorOptions {
  * Messages name the thing and never contain secrets, tokens or plaintext.
  */
 export class SignetError extends Error {
+  /** Always `SignetError`. */
   override readonly name: string = 'SignetError'
   /** What went wrong. */
   readonly code: ErrorCode
@@ -112,6 +113,7 @@ export class SignetError extends Error {
   /** What to do about it, if something can be done. */
   readonly remedy: string | undefined
 
+  /** An error with its code and a message that names the thing and holds no secret. */
   constructor(code: ErrorCode, message: string, options: SignetErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
     this.code = code
@@ -121,7 +123,7 @@ export class SignetError extends Error {
 
   /** The kind of failure, from the table of codes. */
   get kind(): ErrorKind {
-    return KINDS[this.code]
+    return ERROR_KINDS[this.code]
   }
 }
 
