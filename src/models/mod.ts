@@ -36,6 +36,7 @@ export {
   type BundleReport,
   type ModelReport,
   type Signer,
+  unverifiedStatement,
   type VerifiedSeal,
   verifyModel,
   type VerifyModelOptions,

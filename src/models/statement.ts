@@ -172,21 +172,29 @@ export interface DecodeStatementOptions {
   readonly allowCaseCollisions?: boolean | undefined
 }
 
+/** Reads the statement of a payload whose signature holds; see {@link readStatement}. */
+export function decodeStatement(
+  verified: VerifiedPayload,
+  options: DecodeStatementOptions = {},
+): Promise<Statement> {
+  return readStatement(verified, options)
+}
+
 /**
- * Reads the statement of a payload whose signature holds. Either order of resources is taken: the root is
+ * Reads a statement, verified or not. Either order of resources is taken: the root is
  * computed in the order given.
  *
  * Errors: `payload_type`, `predicate_type`, `statement_malformed`, `digest_malformed`, `name_invalid`,
  * `name_duplicate`, `name_collision`, `root_digest_mismatch`, and those of JSON.
  */
-export async function decodeStatement(
-  verified: VerifiedPayload,
+export async function readStatement(
+  envelope: { readonly payloadType: string; readonly payload: Uint8Array },
   options: DecodeStatementOptions = {},
 ): Promise<Statement> {
-  if (verified.payloadType !== STATEMENT_TYPE) {
+  if (envelope.payloadType !== STATEMENT_TYPE) {
     throw new SignetError('payload_type', 'the payload is not an in-toto statement')
   }
-  const json = parseJson(verified.payload, {
+  const json = parseJson(envelope.payload, {
     what: 'statement',
     maxBytes: Number.MAX_SAFE_INTEGER, // the bundle's limit came first
     maxDepth: 16,

@@ -4,12 +4,22 @@
  * bundles and a tree against each other.
  */
 import { equalBytes } from '../bytes.ts'
-import { parseBundle, type VerifiedPayload, verifyEnvelope } from '../envelope/mod.ts'
+import {
+  parseBundle,
+  type VerificationMaterial,
+  type VerifiedPayload,
+  verifyEnvelope,
+} from '../envelope/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
 import type { PublicKey } from '../keys/mod.ts'
 import { type CompareOptions, compareTree, type Comparison } from './compare.ts'
 import type { FileTree } from './file_tree.ts'
-import { decodeStatement, type DecodeStatementOptions, type Statement } from './statement.ts'
+import {
+  decodeStatement,
+  type DecodeStatementOptions,
+  readStatement,
+  type Statement,
+} from './statement.ts'
 import { checkValidity, signersFor, type Trust } from './trust.ts'
 
 /** Who sealed, as the verifier knows them. */
@@ -197,4 +207,12 @@ function decide(
     )
   }
   return first
+}
+
+/** What a bundle says, whoever wrote it. For showing only: nothing of it is verified. */
+export async function unverifiedStatement(
+  bundle: Uint8Array,
+): Promise<{ readonly material: VerificationMaterial; readonly statement: Statement }> {
+  const { material, envelope } = parseBundle(bundle)
+  return { material, statement: await readStatement(envelope, { allowCaseCollisions: true }) }
 }

@@ -33,8 +33,16 @@ async function sealed(options: Partial<SealOptions> = {}, keys: readonly Key[] =
   return bundles.map((bytes, i) => ({ name: `${i}.sig`, bytes }))
 }
 
-async function statuses(changed: ReadonlyMap<string, StreamFile>, options: VerifyModelOptions = {}) {
-  const report = await verifyModel(await sealed(), streamTree(changed), trustKeys(key.publicKey), options)
+async function statuses(
+  changed: ReadonlyMap<string, StreamFile>,
+  options: VerifyModelOptions = {},
+) {
+  const report = await verifyModel(
+    await sealed(),
+    streamTree(changed),
+    trustKeys(key.publicKey),
+    options,
+  )
   const odd = report.files.filter(({ status }) => status !== 'ok')
   return { ok: report.ok, odd: odd.map(({ path, status }) => `${status} ${path}`), report }
 }
