@@ -38,6 +38,7 @@ export const ERROR_KINDS = {
   jwk_malformed: 'input',
   key_malformed: 'input',
   key_mismatch: 'input',
+  key_exposed: 'input',
   keyset_malformed: 'input',
   passphrase_required: 'input',
   passphrase_wrong: 'input',
