@@ -27,7 +27,7 @@ import { signatureFault } from './certificate_signature.ts'
 export const MAX_CHAIN = 16
 /** Certificates in a path, from the first to the anchor. */
 const MAX_PATH = 8
-const MAX_SIGNATURES = 64
+const MAX_SIGNATURES = 32
 const MAX_STEPS = 512
 const MAX_COMPARISONS = 1 << 18
 
@@ -169,6 +169,14 @@ function errorOf({ code, certificate, why }: Fault): SignetError {
   return new SignetError(code, `certificate "${certificateLabel(certificate)}": ${why}`)
 }
 
+/** Ends the search: only a chain made for it needs so many. */
+function tooMany(what: string): SignetError {
+  return new SignetError(
+    'certificate_untrusted',
+    `the chain has too many ${what} to try on the way to a trusted root`,
+  )
+}
+
 /** One search: what it may use, what it has spent, and the fault of the path that came furthest. */
 class Search {
   readonly #others: readonly Certificate[]
@@ -246,7 +254,7 @@ class Search {
     if (path.length >= MAX_PATH) {
       return fault(issuer, `a path of more than ${MAX_PATH} certificates would be needed`)
     }
-    if (--this.#stepsLeft < 0) return fault(issuer, 'there are too many paths to try')
+    if (--this.#stepsLeft < 0) throw tooMany('links')
     for (const check of LINK_CHECKS) {
       const why = check(issuer, path, this.#options)
       if (why !== undefined) return fault(issuer, why)
@@ -263,7 +271,7 @@ class Search {
     const known = this.#signatures.get(child) ?? new Map<Certificate, string | undefined>()
     this.#signatures.set(child, known)
     if (known.has(issuer)) return known.get(issuer)
-    if (--this.#signaturesLeft < 0) return 'there are too many signatures to verify'
+    if (--this.#signaturesLeft < 0) throw tooMany('signatures')
     const fault = await signatureFault(child, issuer)
     known.set(issuer, fault)
     return fault

@@ -104,10 +104,22 @@ function ecdsaScheme(hash: Hash): Scheme {
       const signature = ecdsaFromDer(encoded, key.signatureBytes!)
       const verify = await rawVerifier(key, publicKey)
       if (hash === key.hash) return await verify({ mode: 'message', bytes: tbs }, signature)
-      const bytes = new Uint8Array(await crypto.subtle.digest(hash, tbs))
+      const digest = new Uint8Array(await crypto.subtle.digest(hash, tbs))
+      const bytes = fitted(digest, HASHES.find((one) => one.hash === key.hash)!.bytes)
       return await verify({ mode: 'digest', bytes }, signature)
     },
   }
+}
+
+/**
+ * The digest at the length that the key's own hash has, as the same number for ECDSA: of a longer one
+ * the curve takes the leftmost bits (FIPS 186-5 §6.4.2), of a shorter one all, so zeros may precede it.
+ * It holds as P-256 and P-384 are as long as their hashes, and P-521 is longer than any.
+ */
+function fitted(digest: Bytes, length: number): Bytes {
+  return digest.length > length
+    ? digest.slice(0, length)
+    : concat(new Uint8Array(length - digest.length), digest)
 }
 
 function rsaScheme(name: string, hash: Hash, saltLength: number): Scheme {

@@ -43,7 +43,14 @@ export interface CertificateSigner {
   /** SHA-256 of the leaf in DER, lower-case hexadecimal. */
   readonly fingerprint: string
   /** The trusted certificate that the path ends in; the leaf itself if that is trusted. */
-  readonly root: { readonly subject: string; readonly fingerprint: string }
+  readonly root: {
+    /** Its subject, an RFC 4514 string. */
+    readonly subject: string
+    /** SHA-256 of it in DER, lower-case hexadecimal. */
+    readonly fingerprint: string
+    /** All of it, in DER, the same bytes as among `roots`. */
+    readonly certificate: Bytes
+  }
 }
 
 /** Options of {@link verifyCertificateChain}. */
@@ -55,7 +62,7 @@ export interface CertificateOptions {
    * implementation does: seals then outlive their certificates, and so does a stolen key, for ever.
    * It contradicts OMS v1.0 §8.2; it is here to read what the reference accepts. Default false.
    */
-  readonly insecureIgnoreExpiry?: boolean
+  readonly skipCertificateExpiry?: boolean | undefined
 }
 
 /**
@@ -78,7 +85,7 @@ export async function verifyCertificateChain(
   const certificates = parseChain(chain)
   const [leaf] = certificates
   const anchors = roots.map((der, i) => parseCertificate(der, `trusted root ${i + 1}`))
-  const at = options.insecureIgnoreExpiry ? Math.min(options.at, leaf.notBefore) : options.at
+  const at = options.skipCertificateExpiry ? Math.min(options.at, leaf.notBefore) : options.at
   const path = await certificatePath(certificates, anchors, { at, purpose: PURPOSE.codeSigning })
   checkUse(leaf, path.length === 1)
   const root = path.at(-1)!
@@ -91,7 +98,11 @@ export async function verifyCertificateChain(
     notBefore: leaf.notBefore,
     notAfter: leaf.notAfter,
     fingerprint: await fingerprint(leaf),
-    root: { subject: nameText(root.subject), fingerprint: await fingerprint(root) },
+    root: {
+      subject: nameText(root.subject),
+      fingerprint: await fingerprint(root),
+      certificate: root.der,
+    },
   }
 }
 
