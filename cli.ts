@@ -6,6 +6,7 @@ import manifest from './deno.json' with { type: 'json' }
 import type { Backends, CliContext } from './src/cli/context.ts'
 import { main } from './src/cli/main.ts'
 import { terminal } from './src/cli/terminal.ts'
+import { type Keyring, keyring } from './src/keys/mod.ts'
 import { SignetError } from './src/errors.ts'
 
 const stat = (path: string) => lstatSync(path, { throwIfNoEntry: false })
@@ -29,9 +30,13 @@ const backends: Backends = {
     (await import('./backends/files.ts')).writeNew(path, bytes, options),
   runtime: runtime(),
   inventory: () => Promise.resolve([]),
-  async keyProviders(options) {
+  async keyring(options) {
     const { fileKeys } = await import('./backends/file_keys.ts')
-    return [fileKeys(options)]
+    // A keyset file may name a key of another store, so this provider needs the others.
+    const ring: Keyring = keyring(
+      fileKeys({ ...options, open: (uri, more) => ring.open(uri, more) }),
+    )
+    return ring
   },
 }
 

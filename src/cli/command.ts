@@ -1,7 +1,6 @@
 /** What all commands share: flags, the frame around an action, exit codes, and how an error is shown. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { type ErrorKind, isSignetError, type SignetError } from '../errors.ts'
-import { keyring } from '../keys/mod.ts'
 import type { CliContext, Run } from './context.ts'
 import { passphraseSource } from './passphrase.ts'
 import { printable } from './text.ts'
@@ -75,14 +74,12 @@ function runOf(context: CliContext, flags: CommonFlags): Run {
     ...context,
     json: flags.json ?? false,
     say,
-    keyring: async (fresh = false) =>
-      keyring(
-        ...await backends.keyProviders({
-          passphrase: passphraseSource(context, flags, fresh),
-          insecureClearKey: flags.insecureClearKey ?? false,
-          warn: (message) => say(`warning: ${message}`),
-        }),
-      ),
+    keyring: (fresh = false) =>
+      backends.keyring({
+        passphrase: passphraseSource(context, flags, fresh),
+        insecureClearKey: flags.insecureClearKey ?? false,
+        warn: (message) => say(`warning: ${message}`),
+      }),
     answer: (value, text) =>
       terminal.out(flags.json ? JSON.stringify(value, null, 2) + '\n' : text + '\n'),
   }

@@ -2,7 +2,7 @@
  * What a command needs of the world: backends that `cli.ts` puts in, and the three streams. Tests hand
  * in their own.
  */
-import type { KeyProvider, Keyring } from '../keys/mod.ts'
+import type { Keyring } from '../keys/mod.ts'
 import type { FileTree } from '../models/mod.ts'
 
 /** Options of key providers, from the flags of a command. */
@@ -44,8 +44,8 @@ export interface Backends {
   readonly runtime: string
   /** Optional parts, for `signet doctor`. */
   inventory(): Promise<readonly Part[]>
-  /** All providers of keys. */
-  keyProviders(options: ProviderOptions): Promise<readonly KeyProvider[]>
+  /** All providers of keys, after the flags of a command. */
+  keyring(options: ProviderOptions): Promise<Keyring>
 }
 
 /** Streams of a command. */
