@@ -53,6 +53,7 @@ export const ERROR_KINDS = {
   predicate_type: 'input',
   name_invalid: 'input',
   name_duplicate: 'input',
+  name_collision: 'input',
   digest_malformed: 'input',
   certificate_malformed: 'input',
   model_empty: 'input',
