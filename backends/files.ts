@@ -99,8 +99,11 @@ async function claim(temporary: string, target: string): Promise<void> {
 /** What `link` says on file systems that have no hard links. */
 const NO_LINKS: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'])
 
-/** An empty file takes the name, and is replaced; `kill -9` in between leaves it empty. */
-async function claimWithoutLinks(temporary: string, target: string): Promise<void> {
+/**
+ * For file systems without hard links: an empty file takes the name, and is replaced; `kill -9` in
+ * between leaves it empty. Errors are those of `node:fs`.
+ */
+export async function claimWithoutLinks(temporary: string, target: string): Promise<void> {
   await (await open(target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)).close()
   try {
     await rename(temporary, target)

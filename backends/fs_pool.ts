@@ -194,6 +194,7 @@ export function digestPool(threads: number, program: string = PROGRAM): DigestPo
 
   /** Reports progress; an error thrown by the listener ends its own digest, nothing else. */
   function tell(task: Task, count: number): void {
+    if (task.done) return
     try {
       task.request.onBytes?.(count)
     } catch (error) {
