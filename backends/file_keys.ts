@@ -64,7 +64,7 @@ export interface FileKeysOptions {
   readonly open?: ((uri: string, options?: SignOptions) => Promise<Key>) | undefined
   /** RSA keys in PEM name no signature scheme; this does. Default `RS256`. */
   readonly rsa?: 'RS256' | 'PS256' | undefined
-  /** Cost of scrypt in files that are written. Default N = 2^17, r = 8, p = 1 (128 MiB). */
+  /** Cost of scrypt in files that are written. Default N = 2^14, r = 8, p = 8, as OpenSSL can read it. */
   readonly cost?: ScryptCost | undefined
   /** Seconds since 1970, to judge the validity of a keyset's primary key. Default: the clock. */
   readonly now?: (() => number) | undefined
