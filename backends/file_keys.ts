@@ -22,7 +22,7 @@ import { fileURLToPath } from 'node:url'
 import { type Algorithm, ALGORITHMS } from '../src/algorithms.ts'
 import { concat, fromUtf8, utf8 } from '../src/bytes.ts'
 import { generateRaw } from '../src/crypto/mod.ts'
-import { isSignetError, SignetError } from '../src/errors.ts'
+import { isSignetError, quoted, SignetError } from '../src/errors.ts'
 import { isObject, parseJson } from '../src/json.ts'
 import {
   abortable,
@@ -169,7 +169,7 @@ async function openMember(
   if (member.uri === undefined) {
     throw new SignetError(
       'key_not_found',
-      `${path}: keyset "${name}" does not say where its primary key is`,
+      `${path}: keyset ${quoted(name)} does not say where its primary key is`,
       { where: path, remedy: 'give its primary key a member "key" with a key URI' },
     )
   }
