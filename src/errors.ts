@@ -131,6 +131,18 @@ export class SignetError extends Error {
   }
 }
 
+/**
+ * Other people's text for a message: quoted, cut off after 80 units, and with nothing in it that a terminal
+ * obeys or that turns the direction of writing.
+ */
+export function quoted(text: string): string {
+  const short = text.length > 80 ? `${text.slice(0, 80)}…` : text
+  return JSON.stringify(short).replace(
+    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
 /** True for a {@link SignetError}, with one of the given codes if any are given. */
 export function isSignetError(error: unknown, ...codes: ErrorCode[]): error is SignetError {
   return error instanceof SignetError && (codes.length === 0 || codes.includes(error.code))

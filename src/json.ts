@@ -8,7 +8,7 @@
  */
 import { fromUtf8, utf8 } from './bytes.ts'
 import type { Bytes } from './bytes.ts'
-import { SignetError } from './errors.ts'
+import { quoted, SignetError } from './errors.ts'
 
 /** Any JSON value. Objects made by {@link parseJson} have no prototype. */
 export type JsonValue =
@@ -221,7 +221,7 @@ class Parser {
       if (name in object) {
         throw new SignetError(
           'json_duplicate_key',
-          `${this.#what}: name ${JSON.stringify(name.slice(0, 80))} stands twice in one object`,
+          `${this.#what}: name ${quoted(name)} stands twice in one object`,
           { where: String(this.#at) },
         )
       }
