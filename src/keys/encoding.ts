@@ -11,6 +11,7 @@ import {
   type RawKeyPair,
   toPkcs8,
   toSpki,
+  traditionalToPkcs8,
 } from '../crypto/mod.ts'
 import type { Algorithm } from '../algorithms.ts'
 import { isSignetError, SignetError } from '../errors.ts'
@@ -114,7 +115,7 @@ export async function readPublicKeys(
 }
 
 /**
- * The private key of a file: PKCS#8 PEM, encrypted or not, or a private JWK.
+ * The private key of a file: PKCS#8 PEM, encrypted or not, OpenSSL's older EC and RSA PEM, or a private JWK.
  *
  * Errors: `passphrase_required`, `passphrase_wrong`, `key_mismatch` (a `PUBLIC KEY` block in the file is
  * another key's), `key_malformed`, `usage_invalid` (a clear key without `insecureClearKey`).
@@ -141,7 +142,10 @@ async function readPrivatePair(
     requireClear(options)
     return { algorithm, pair: { publicKey, privateKey } }
   }
-  const blocks = fromPem(text)
+  const blocks = fromPem(text).map(({ label, bytes }) => {
+    const pkcs8 = traditionalToPkcs8(label, bytes)
+    return pkcs8 === undefined ? { label, bytes } : { label: 'PRIVATE KEY', bytes: pkcs8 }
+  })
   const clear = blocks.find((block) => block.label === 'PRIVATE KEY')
   const encrypted = blocks.find((block) => block.label === 'ENCRYPTED PRIVATE KEY')
   if (clear === undefined && encrypted === undefined) throw noPrivateKey()

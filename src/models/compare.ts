@@ -7,7 +7,7 @@ import type { FileTree, TreeEntry } from './file_tree.ts'
 import { DEFAULT_IGNORES, pathSet } from './ignore.ts'
 import { compareNames } from './name.ts'
 import { digestAll, listTree, type Task, type WorkOptions } from './scan.ts'
-import type { Resource, Statement } from './statement.ts'
+import { byPath, type Resource, type Statement } from './statement.ts'
 
 /** What became of a file. `ignored`: present, not sealed, and left out on purpose. */
 export type FileStatus = 'ok' | 'changed' | 'missing' | 'extra' | 'ignored'
@@ -129,7 +129,7 @@ function sealedFiles(
   if (statement.resources.length === 1 && first!.path === '.' && entries.length === 1) {
     return new Map([[only!.path, [{ ...first!, path: only!.path }]]])
   }
-  return Map.groupBy(statement.resources, ({ path }) => path)
+  return byPath(statement.resources)
 }
 
 /** What is wrong with an entry before any byte is read. */

@@ -1,5 +1,11 @@
 /** The models room: seal a folder, verify it elsewhere, see what changed. */
 export {
+  certificateChainFor,
+  type CertificateOptions,
+  type CertificateSigner,
+  verifyCertificateChain,
+} from './certificate.ts'
+export {
   type CompareOptions,
   compareTree,
   type Comparison,
