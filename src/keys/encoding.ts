@@ -63,8 +63,13 @@ export async function toEncryptedPem(
   options: Pbes2Options & { readonly cost?: ScryptCost | undefined } = {},
 ): Promise<string> {
   if (passphrase === '') throw new SignetError('passphrase_required', 'the passphrase is empty')
-  const encrypted = await encryptPkcs8(toPkcs8(algorithm, pair), passphrase, options)
-  return toPem('ENCRYPTED PRIVATE KEY', encrypted) + publicBlock(algorithm, pair)
+  const pkcs8 = toPkcs8(algorithm, pair)
+  try {
+    const encrypted = await encryptPkcs8(pkcs8, passphrase, options)
+    return toPem('ENCRYPTED PRIVATE KEY', encrypted) + publicBlock(algorithm, pair)
+  } finally {
+    pkcs8.fill(0)
+  }
 }
 
 /** A key file whose private half lies in the clear. */
@@ -124,7 +129,11 @@ export async function readPrivateKey(
   options: ReadPrivateKeyOptions = {},
 ): Promise<Key> {
   const { algorithm, pair } = await readPrivatePair(textOf(file), options)
-  return await importKey(algorithm, pair, options)
+  try {
+    return await importKey(algorithm, pair, options)
+  } finally {
+    pair.privateKey.fill(0)
+  }
 }
 
 async function readPrivatePair(
