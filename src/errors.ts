@@ -61,6 +61,7 @@ export const ERROR_KINDS = {
   special_file_refused: 'input',
   file_changed: 'input',
   publishers_malformed: 'input',
+  publishers_conflict: 'input',
   manifest_malformed: 'input',
   // signature: the mathematics says no
   signature_invalid: 'signature',
@@ -75,6 +76,7 @@ export const ERROR_KINDS = {
   certificate_untrusted: 'trust',
   publishers_untrusted: 'trust',
   publishers_rollback: 'trust',
+  publishers_expired: 'trust',
   // content: the files are not what was sealed
   content_differs: 'content',
   // policy: all is genuine, and still not allowed

@@ -78,6 +78,28 @@ export function fromPkcs8(
   return { algorithm, privateKey: found.privateKey, publicKey }
 }
 
+/**
+ * PKCS#8 of the older structures that OpenSSL writes as `EC PRIVATE KEY` (RFC 5915, with its curve) and
+ * `RSA PRIVATE KEY` (RFC 8017); undefined for any other label.
+ */
+export function traditionalToPkcs8(label: string, body: Uint8Array): Bytes | undefined {
+  const kind = TRADITIONAL.get(label)?.(body)
+  if (kind === undefined) return undefined
+  return der(TAG.sequence, derInteger(ZERO), kind, der(TAG.octetString, body))
+}
+
+/** The algorithm of an older structure, as `AlgorithmIdentifier`. */
+const TRADITIONAL = new Map<string, (body: Uint8Array) => Bytes>([
+  ['EC PRIVATE KEY', (body) => {
+    const reader = new DerReader(body, 'EC private key').open(TAG.sequence)
+    reader.readNumber()
+    reader.read(TAG.octetString)
+    if (reader.peek() !== CURVE_OF_EC) reader.fail('it does not say its curve')
+    return der(TAG.sequence, derOid(ALGORITHMS.ES256.oid), reader.read(CURVE_OF_EC))
+  }],
+  ['RSA PRIVATE KEY', () => identifier(ALGORITHMS.RS256)],
+])
+
 type Unwrapped = { readonly privateKey: Bytes; readonly publicKey?: Bytes }
 
 const WRAP: Record<Algorithm['family'], (pair: RawKeyPair) => Bytes> = {

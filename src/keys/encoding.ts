@@ -11,6 +11,7 @@ import {
   type RawKeyPair,
   toPkcs8,
   toSpki,
+  traditionalToPkcs8,
 } from '../crypto/mod.ts'
 import type { Algorithm } from '../algorithms.ts'
 import { isSignetError, SignetError } from '../errors.ts'
@@ -119,7 +120,7 @@ export async function readPublicKeys(
 }
 
 /**
- * The private key of a file: PKCS#8 PEM, encrypted or not, or a private JWK.
+ * The private key of a file: PKCS#8 PEM, encrypted or not, OpenSSL's older EC and RSA PEM, or a private JWK.
  *
  * Errors: `passphrase_required`, `passphrase_wrong`, `key_mismatch` (a `PUBLIC KEY` block in the file is
  * another key's), `key_malformed`, `usage_invalid` (a clear key without `insecureClearKey`).
@@ -150,14 +151,17 @@ async function readPrivatePair(
     requireClear(options)
     return { algorithm, pair: { publicKey, privateKey } }
   }
-  const blocks = fromPem(text)
+  const blocks = fromPem(text).map(({ label, bytes }) => {
+    const pkcs8 = traditionalToPkcs8(label, bytes)
+    return pkcs8 === undefined ? { label, bytes } : { label: 'PRIVATE KEY', bytes: pkcs8 }
+  })
   const [block, ...more] = blocks.filter((block) => block.label.endsWith('PRIVATE KEY'))
   if (block === undefined) throw noPrivateKey()
   if (more.length > 0) {
     throw new SignetError('key_malformed', 'the file holds more than one private key')
   }
   const isEncrypted = block.label === 'ENCRYPTED PRIVATE KEY'
-  if (!isEncrypted && block.label !== 'PRIVATE KEY') throw oldForm(block.label)
+  if (!isEncrypted && block.label !== 'PRIVATE KEY') throw otherForm(block.label)
   if (!isEncrypted) requireClear(options)
   const pkcs8 = isEncrypted
     ? await decryptPkcs8(block.bytes, await ask(options), options)
@@ -211,13 +215,12 @@ function noPrivateKey(): SignetError {
   return new SignetError('key_malformed', 'the file holds no private key')
 }
 
-/** What came before PKCS#8, and what came beside it. */
-function oldForm(label: string): SignetError {
-  return new SignetError('key_malformed', `the private key is not PKCS#8 but ${label}`, {
-    remedy: label === 'OPENSSH PRIVATE KEY'
-      ? 'convert it with: ssh-keygen -p -m PKCS8 -f FILE'
-      : 'convert it with: openssl pkcs8 -topk8 -scrypt -in FILE -out NEW',
-  })
+/** A private key in a form of somebody else's. */
+function otherForm(label: string): SignetError {
+  const remedy = label === 'OPENSSH PRIVATE KEY'
+    ? { remedy: 'convert a copy of it with: ssh-keygen -p -m PKCS8 -f COPY' }
+    : {}
+  return new SignetError('key_malformed', `the private key is not PKCS#8 but ${label}`, remedy)
 }
 
 function jwksOf(text: string): JsonObject[] {
