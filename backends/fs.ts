@@ -15,7 +15,7 @@ import * as fs from 'node:fs'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { setImmediate } from 'node:timers'
 import { SignetError } from '../src/errors.ts'
-import type { FileTree, TreeEntry } from '../src/models/file_tree.ts'
+import type { FileTree, TreeEntry } from '../src/models/mod.ts'
 import { digestPool, spanError } from './fs_pool.ts'
 
 /** Options of {@link folderTree}. */
