@@ -38,6 +38,7 @@ export const ERROR_KINDS = {
   jwk_malformed: 'input',
   key_malformed: 'input',
   key_mismatch: 'input',
+  key_ambiguous: 'input',
   keyset_malformed: 'input',
   passphrase_required: 'input',
   passphrase_wrong: 'input',
@@ -82,6 +83,10 @@ export const ERROR_KINDS = {
   mode_unsupported: 'backend',
   key_not_found: 'backend',
   key_closed: 'backend',
+  key_usage: 'backend',
+  key_disabled: 'backend',
+  key_locked: 'backend',
+  key_access_denied: 'backend',
   key_backend_unavailable: 'backend',
   selftest_failed: 'backend',
 } as const

@@ -36,4 +36,12 @@ export {
 export { fromPem, type PemBlock, pemDigest, toPem } from './pem.ts'
 export { type KeyProvider, type Keyring, keyring } from './provider.ts'
 export { type PublicKey, publicKey, type PublicKeyOptions, thumbprint } from './public_key.ts'
-export { type KeyUri, parseKeyUri, uriAttributes } from './uri.ts'
+export { type KeyUri, parseKeyUri, percentBytes, toPercent, uriAttributes } from './uri.ts'
+export {
+  checkSecret,
+  contextBytes,
+  type Kek,
+  memoryKek,
+  unwrapRefused,
+  type WrapContext,
+} from './kek.ts'

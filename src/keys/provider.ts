@@ -1,6 +1,7 @@
 /** Where keys come from: one provider for each URI scheme. */
 import type { Algorithm } from '../algorithms.ts'
 import { SignetError } from '../errors.ts'
+import type { Kek } from './kek.ts'
 import type { Key, SignOptions } from './key.ts'
 import { type KeyUri, parseKeyUri } from './uri.ts'
 
@@ -18,6 +19,8 @@ export interface KeyProvider {
   open(uri: KeyUri, options?: SignOptions): Promise<Key>
   /** Makes a key at a URI where there is none (`file_exists` otherwise). */
   generate(uri: KeyUri, algorithm: Algorithm, options?: SignOptions): Promise<Key>
+  /** Opens a key that encrypts other keys, where the store has such (see {@link Kek}). */
+  openKek?(uri: KeyUri, options?: SignOptions): Promise<Kek>
 }
 
 /** The providers of a program, asked by scheme. */
@@ -26,6 +29,8 @@ export interface Keyring {
   provider(uri: string): { readonly provider: KeyProvider; readonly uri: KeyUri }
   /** Opens a key by its URI. */
   open(uri: string, options?: SignOptions): Promise<Key>
+  /** Opens a key encryption key by its URI; `usage_invalid` where the provider has none. */
+  openKek(uri: string, options?: SignOptions): Promise<Kek>
 }
 
 /** Puts providers together. */
@@ -44,6 +49,11 @@ export function keyring(...providers: readonly KeyProvider[]): Keyring {
     open: async (text, options) => {
       const { provider, uri } = find(text)
       return await provider.open(uri, options)
+    },
+    openKek: async (text, options) => {
+      const { provider, uri } = find(text)
+      if (provider.openKek !== undefined) return await provider.openKek(uri, options)
+      throw new SignetError('usage_invalid', `${uri.scheme}: keys do not encrypt other keys`)
     },
   }
 }
