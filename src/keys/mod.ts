@@ -9,7 +9,15 @@ export {
   toPublicPem,
 } from './encoding.ts'
 export { fromJwk, type Jwk, type JwkContent, toJwk } from './jwk.ts'
-export { checkAborted, type Key, keyOf, signMessage, type SignOptions } from './key.ts'
+export {
+  abortable,
+  checkAborted,
+  type Key,
+  keyOf,
+  type KeySigner,
+  signMessage,
+  type SignOptions,
+} from './key.ts'
 export {
   formatJwks,
   formatKeyset,
@@ -34,7 +42,7 @@ export {
   type ScryptCost,
 } from './pbes2.ts'
 export { fromPem, type PemBlock, pemDigest, toPem } from './pem.ts'
-export { type KeyProvider, type Keyring, keyring } from './provider.ts'
+export { type KeyProvider, type Keyring, keyring, requireAlgorithm } from './provider.ts'
 export { type PublicKey, publicKey, type PublicKeyOptions, thumbprint } from './public_key.ts'
 export { type KeyUri, parseKeyUri, percentBytes, toPercent, uriAttributes } from './uri.ts'
 export {
