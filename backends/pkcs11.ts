@@ -22,9 +22,10 @@ import {
   type KeyUri,
   type PublicKey,
   publicKey,
+  requireAlgorithm,
   type SignOptions,
 } from '../src/keys/mod.ts'
-import { CK, type Cryptoki, type LoadModule, loadModule } from './pkcs11/cryptoki.ts'
+import { CK, type Cryptoki, holding, type LoadModule, loadModule } from './pkcs11/cryptoki.ts'
 import { kekTemplate, openKek } from './pkcs11/kek.ts'
 import { type Signing, signingOf } from './pkcs11/mechanisms.ts'
 import {
@@ -82,7 +83,8 @@ export interface Pkcs11Keys extends KeyProvider {
   importCertificate(uri: KeyUri, certificate: Uint8Array, options?: SignOptions): Promise<void>
 }
 
-const GENERATED = ['ES256', 'ES384', 'ES512', 'Ed25519', 'RS256', 'PS256'] as const
+const algorithms = (['ES256', 'ES384', 'ES512', 'Ed25519', 'RS256', 'PS256'] as const)
+  .map((name) => ALGORITHMS[name])
 const PROBE = new TextEncoder().encode('signet pair check')
 
 /** The provider of `pkcs11:` keys. */
@@ -142,7 +144,7 @@ export function pkcs11Keys(options: Pkcs11Options = {}): Pkcs11Keys {
 
   return {
     scheme: 'pkcs11',
-    algorithms: GENERATED.map((name) => ALGORITHMS[name]),
+    algorithms,
 
     async open(uri, opts = {}) {
       return await open(parseObjectUri(uri), opts)
@@ -150,14 +152,8 @@ export function pkcs11Keys(options: Pkcs11Options = {}): Pkcs11Keys {
 
     async generate(uri, algorithm, opts = {}) {
       const where = parseObjectUri(uri)
-      const signing = GENERATED.some((name) => ALGORITHMS[name] === algorithm)
-        ? signingOf(algorithm)!
-        : undefined
-      if (signing === undefined) {
-        throw new SignetError('algorithm_unsupported', `no ${algorithm.name} key is made here`, {
-          remedy: `use ${GENERATED.join(', ')}`,
-        })
-      }
+      requireAlgorithm(algorithms, algorithm)
+      const signing = signingOf(algorithm)!
       if (where.algorithm !== undefined && where.algorithm !== algorithm.name) {
         throw new SignetError('usage_invalid', 'alg= in the URI names another algorithm')
       }
@@ -266,8 +262,12 @@ async function openKey(token: Token, where: TokenUri, opts: SignOptions): Promis
       if (place.age !== age) place = { age, handle: locate(session).handle }
       module.C_SignInit(handle, signing.mechanism(), place.handle)
       if (always) module.C_Login(handle, CK.user.contextSpecific, pin ?? '')
-      const input = Buffer.from(signing.input(bytes))
-      const signature = await module.C_SignAsync(handle, input, Buffer.alloc(size))
+      const input = bufferOf(signing.input(bytes))
+      const output = Buffer.alloc(size)
+      const signature = await holding(
+        [handle, input, output],
+        () => module.C_SignAsync(handle, input, output),
+      )
       if (algorithm.signatureBytes !== undefined && signature.length !== size) {
         throw new SignetError('key_backend_unavailable', 'the token’s signature has a wrong length')
       }
@@ -288,6 +288,13 @@ async function openKey(token: Token, where: TokenUri, opts: SignOptions): Promis
     sign: (input, opts) => sign(input.bytes, opts),
     close: () => token.leave(),
   })
+}
+
+/** A copy that lies somewhere even if it is empty: the addon hands an empty buffer on as a null pointer. */
+function bufferOf(bytes: Uint8Array): Buffer {
+  const buffer = Buffer.alloc(bytes.length + 1)
+  buffer.set(bytes)
+  return buffer.subarray(0, bytes.length)
 }
 
 /** How a token serves an algorithm; asked from its list of mechanisms, never tried out. */
@@ -311,9 +318,8 @@ async function generatePair(
   refuseSecond(session, CK.class.privateKey, where)
   const id = where.id ?? newId()
   const { module, handle } = session
-  const pair = await module.C_GenerateKeyPairAsync(
-    handle,
-    { mechanism: signing.generate, parameter: null },
+  const mechanism = { mechanism: signing.generate, parameter: null }
+  const halves = [
     [
       ...common(where, id),
       { type: A.private, value: false },
@@ -329,6 +335,10 @@ async function generatePair(
       { type: A.decrypt, value: false },
       { type: A.unwrap, value: false },
     ],
+  ] as const
+  const pair = await holding(
+    [handle, halves],
+    () => module.C_GenerateKeyPairAsync(handle, mechanism, ...halves),
   )
   if (signal?.aborted) {
     for (const half of [pair.privateKey, pair.publicKey]) module.C_DestroyObject(handle, half)

@@ -122,7 +122,7 @@ export const CK = {
     aesKeyWrap: 0x2109,
   },
   mgf1Sha256: 2,
-  pssParameters: 8, // pkcs11js: CK_PARAMS_RSA_PSS
+  pssParameters: 5, // pkcs11js: CK_PARAMS_RSA_PSS
 } as const
 
 /** Loads a PKCS#11 module, by its path. */
@@ -151,6 +151,21 @@ export const loadModule: LoadModule = (path) => {
     loaded.set(path, module = fresh)
   }
   return module
+}
+
+const held = new Set<readonly unknown[]>()
+
+/**
+ * Keeps buffers alive while the addon works with them: it hands them to another thread as bare pointers, and
+ * nothing else may point at them by then (seen on Bun: signatures of memory that had been given away).
+ */
+export async function holding<T>(buffers: readonly unknown[], work: () => Promise<T>): Promise<T> {
+  held.add(buffers)
+  try {
+    return await work()
+  } finally {
+    held.delete(buffers)
+  }
 }
 
 /** Initialises a module; that another part of the process has done so already is fine. */

@@ -17,7 +17,7 @@ import {
   unwrapRefused,
   type WrapContext,
 } from '../../src/keys/mod.ts'
-import { type Attribute, CK, type Handle } from './cryptoki.ts'
+import { type Attribute, CK, type Handle, holding } from './cryptoki.ts'
 import { isFault } from './faults.ts'
 import { findOne, flag, read } from './objects.ts'
 import type { Session, Token } from './token.ts'
@@ -82,7 +82,10 @@ export async function openKek(token: Token, where: TokenUri, leave: () => void):
         try {
           const out = Buffer.alloc(value.length + 8)
           const key = locate(session).handle
-          const wrapped = await module.C_WrapKeyAsync(handle, MECHANISM, key, passing, out)
+          const wrapped = await holding(
+            [handle, key, passing, out],
+            () => module.C_WrapKeyAsync(handle, MECHANISM, key, passing, out),
+          )
           if (wrapped.length !== value.length + 8) {
             throw new SignetError('key_backend_unavailable', 'the token wraps in another form')
           }
@@ -101,11 +104,13 @@ export async function openKek(token: Token, where: TokenUri, leave: () => void):
       const plain = await work(signal, async (session) => {
         const { module, handle } = session
         const key = locate(session).handle
+        const input = Buffer.from(wrapped)
         let passing: Handle
         try {
-          passing = await module.C_UnwrapKeyAsync(handle, MECHANISM, key, Buffer.from(wrapped), [
-            ...PASSING,
-          ])
+          passing = await holding(
+            [handle, key, input],
+            () => module.C_UnwrapKeyAsync(handle, MECHANISM, key, input, PASSING),
+          )
         } catch (error) {
           if (isFault(error, ...REFUSALS)) throw unwrapRefused()
           throw error

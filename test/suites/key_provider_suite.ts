@@ -83,7 +83,9 @@ export function keyProviderSuite(suite: KeyProviderSuite): void {
   const fixture = () => made ??= suite.fixture()
 
   const check = (name: string, fn: (fixture: KeyProviderFixture) => unknown) =>
-    test(`${suite.name}: ${name}`, { skip: suite.skip ?? false }, async () => fn(await fixture()))
+    test(`${suite.name}: ${name}`, { skip: suite.skip ?? false }, async () => {
+      await fn(await fixture())
+    })
 
   /** The key that the tests of one algorithm share. */
   const shared = (name: AlgorithmName) => {
