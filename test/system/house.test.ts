@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Rooms and single files of `src`, each on its floor. A door opens to a lower floor only. */
 const FLOORS: readonly (readonly string[])[] = [
-  ['errors', 'bytes', 'json', 'algorithms'],
+  ['errors', 'bytes', 'json', 'schema', 'algorithms'],
   ['crypto'],
   ['keys'],
   ['envelope'],

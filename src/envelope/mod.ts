@@ -1,0 +1,20 @@
+/** The envelope room: what was signed is what was received. */
+export {
+  type Envelope,
+  type EnvelopeSignature,
+  envelopeToJson,
+  pae,
+  parseEnvelope,
+  signEnvelope,
+  type VerifiedPayload,
+  verifyEnvelope,
+} from './dsse.ts'
+export {
+  type Bundle,
+  BUNDLE_MEDIA_TYPE,
+  formatBundle,
+  MAX_BUNDLE_BYTES,
+  parseBundle,
+  type ParseBundleOptions,
+  type VerificationMaterial,
+} from './sigstore_bundle.ts'

@@ -1,0 +1,45 @@
+/** The models room: seal a folder, verify it elsewhere, see what changed. */
+export {
+  type CompareOptions,
+  compareTree,
+  type Comparison,
+  type Coverage,
+  type FileReport,
+  type FileStatus,
+} from './compare.ts'
+export type { DigestRequest, FileTree, TreeEntry } from './file_tree.ts'
+export { DEFAULT_IGNORES, pathSet } from './ignore.ts'
+export { checkDistinct, checkName, compareNames } from './name.ts'
+export { listTree, type Progress, type WorkOptions } from './scan.ts'
+export { type Seal, type Sealer, sealModel, type SealOptions, SHARD_SIZE } from './seal.ts'
+export {
+  decodeStatement,
+  type DecodeStatementOptions,
+  METADATA_NAMES,
+  type ModelMetadata,
+  type Resource,
+  type Serialization,
+  type Statement,
+  STATEMENT_TYPE,
+} from './statement.ts'
+export { digestTree, type StreamFile, streamTree, type StreamTreeOptions } from './trees.ts'
+export {
+  keyHint,
+  type Trust,
+  type TrustedRoot,
+  type TrustedSigner,
+  trustKeys,
+  trustKeyset,
+} from './trust.ts'
+export {
+  type BundleInput,
+  type BundleReport,
+  type ModelReport,
+  type Signer,
+  unverifiedStatement,
+  type VerifiedSeal,
+  verifyModel,
+  type VerifyModelOptions,
+  verifySeal,
+  type VerifySealOptions,
+} from './verify.ts'
