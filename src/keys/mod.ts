@@ -53,3 +53,5 @@ export {
   unwrapRefused,
   type WrapContext,
 } from './kek.ts'
+export { compositeKey, compositeKeys } from './composite.ts'
+export { unwrapKey, wrapKey, type WrappedFiles, wrappedKeys } from './wrapped.ts'
