@@ -57,3 +57,4 @@ export {
 export * from './src/keys/mod.ts'
 export * from './src/envelope/mod.ts'
 export * from './src/models/mod.ts'
+export * from './src/interop/mod.ts'

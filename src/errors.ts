@@ -62,6 +62,7 @@ export const ERROR_KINDS = {
   special_file_refused: 'input',
   file_changed: 'input',
   publishers_malformed: 'input',
+  publishers_conflict: 'input',
   manifest_malformed: 'input',
   // signature: the mathematics says no
   signature_invalid: 'signature',
@@ -76,6 +77,7 @@ export const ERROR_KINDS = {
   certificate_untrusted: 'trust',
   publishers_untrusted: 'trust',
   publishers_rollback: 'trust',
+  publishers_expired: 'trust',
   // content: the files are not what was sealed
   content_differs: 'content',
   // policy: all is genuine, and still not allowed
@@ -132,6 +134,18 @@ export class SignetError extends Error {
   get kind(): ErrorKind {
     return ERROR_KINDS[this.code]
   }
+}
+
+/**
+ * Other people's text for a message: quoted, cut off after 80 units, and with nothing in it that a terminal
+ * obeys or that turns the direction of writing.
+ */
+export function quoted(text: string): string {
+  const short = text.length > 80 ? `${text.slice(0, 80)}…` : text
+  return JSON.stringify(short).replace(
+    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /** True for a {@link SignetError}, with one of the given codes if any are given. */

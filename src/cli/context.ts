@@ -7,8 +7,8 @@ import type { FileTree } from '../models/mod.ts'
 
 /** Options of key providers, from the flags of a command. */
 export interface ProviderOptions {
-  /** Asked when a key turns out to be encrypted, or is to be; `purpose` names what for. */
-  passphrase(purpose: string): Promise<string>
+  /** Asked when a key turns out to be encrypted, or is to be; `purpose` names what for. None: undefined. */
+  passphrase(purpose: string): Promise<string | undefined>
   /** Keys may lie in the clear. */
   readonly insecureClearKey: boolean
   /** Says something that the user should know. */
@@ -38,7 +38,7 @@ export interface Backends {
   writeFile(
     path: string,
     bytes: Uint8Array,
-    options: { readonly overwrite?: boolean; readonly mode?: number },
+    options: { readonly overwrite?: boolean; readonly mode?: 0o600 | 0o644 },
   ): Promise<void>
   /** Name and version of the runtime. */
   readonly runtime: string

@@ -1,8 +1,11 @@
 /** `signet model`: seal a model, verify it, look into a seal. */
 import type { Command } from 'commander'
-import { SignetError } from '../errors.ts'
+import type { Bytes } from '../bytes.ts'
+import { isSignetError, SignetError } from '../errors.ts'
+import { type Key, readCertificates } from '../keys/mod.ts'
 import { MAX_BUNDLE_BYTES } from '../envelope/mod.ts'
 import {
+  certificateChainFor,
   type FileReport,
   METADATA_NAMES,
   type ModelMetadata,
@@ -10,6 +13,7 @@ import {
   type Sealer,
   sealModel,
   SHARD_SIZE,
+  type Trust,
   unverifiedStatement,
   verifyModel,
 } from '../models/mod.ts'
@@ -28,11 +32,12 @@ import {
 import type { CliContext, Run } from './context.ts'
 import { type ModelPaths, modelPaths } from './model_paths.ts'
 import { progressBar } from './progress.ts'
-import { trustOfKeys } from './public_side.ts'
+import { MAX_KEY_FILE, trustOfKeys } from './public_side.ts'
 import { formatBytes, printable, table } from './text.ts'
 
 interface SignFlags extends CommonFlags, ModelMetadata {
   readonly key: string[]
+  readonly certificate?: string[]
   readonly out?: string[]
   readonly name?: string
   readonly modelVersion?: string
@@ -49,6 +54,8 @@ interface SignFlags extends CommonFlags, ModelMetadata {
 
 interface VerifyFlags extends CommonFlags {
   readonly key?: string[]
+  readonly root?: string[]
+  readonly skipCertificateExpiry?: boolean
   readonly signature?: string[]
   readonly only?: string[]
   readonly ignore?: string[]
@@ -81,6 +88,11 @@ export function modelCommands(context: CliContext): Command {
     .argument('<model>', 'the folder or file')
     .requiredOption('--key <uri>', 'key to seal with; several make several bundles', several)
     .option(
+      '--certificate <file>',
+      'certificates for the key that they name, PEM, leaf first: makes a certificate seal',
+      several,
+    )
+    .option(
       '--out <file>',
       'where the bundle goes, one for each --key; default: model.sig in the folder',
       several,
@@ -106,6 +118,8 @@ export function modelCommands(context: CliContext): Command {
     .argument('<model>', 'the folder or file')
     .option('--signature <file>', 'the bundle; default: model.sig in the folder', several)
     .option('--key <file>', 'whom to trust: PEM, JWK, JWKS, keyset, or a key URI', several)
+    .option('--root <file>', 'a root certificate to trust, PEM or DER', several)
+    .option('--skip-certificate-expiry', 'accept seals whose certificates have expired since')
     .option('--only <path>', 'look at this file or folder only', several)
     .option('--ignore <path>', 'let a path and all below it be there unsealed', several)
     .option('--require <who>', 'a seal that must hold, by algorithm, key id or publisher', several)
@@ -127,7 +141,13 @@ async function sign(run: Run, flags: SignFlags, model: string): Promise<void> {
   const paths = modelPaths(model, await run.backends.isFolder(model))
   const ring = await run.keyring()
   const sealers: Sealer[] = []
-  for (const uri of flags.key) sealers.push({ key: await ring.open(uri, { signal: run.signal }) })
+  const chains = await Promise.all((flags.certificate ?? []).map((file) => certificates(run, file)))
+  for (const uri of flags.key) {
+    sealers.push(await sealerOf(await ring.open(uri, { signal: run.signal }), chains))
+  }
+  if (chains.length > sealers.filter(({ chain }) => chain !== undefined).length) {
+    throw new SignetError('key_mismatch', 'a certificate belongs to none of the keys')
+  }
   const outs = outsOf(flags, sealers, paths)
   if (!flags.force) {
     for (const out of outs) {
@@ -172,6 +192,22 @@ async function sign(run: Run, flags: SignFlags, model: string): Promise<void> {
   )
 }
 
+/** The key with the certificates whose leaf is its own, if there are any. */
+async function sealerOf(key: Key, chains: readonly (readonly Bytes[])[]): Promise<Sealer> {
+  for (const chain of chains) {
+    try {
+      return { key, chain: await certificateChainFor(key.publicKey, chain) }
+    } catch (error) {
+      if (!isSignetError(error, 'key_mismatch')) throw error
+    }
+  }
+  return { key }
+}
+
+async function certificates(run: Run, file: string): Promise<Bytes[]> {
+  return readCertificates(await run.backends.readFile(file, MAX_KEY_FILE))
+}
+
 /** One bundle for each key: those of `--out`, or `model.sig` and `model.<algorithm>.sig` beside the files. */
 function outsOf(flags: SignFlags, sealers: readonly Sealer[], paths: ModelPaths): string[] {
   const outs = flags.out ??
@@ -191,13 +227,13 @@ function metadataOf(flags: SignFlags): ModelMetadata {
 }
 
 async function verify(run: Run, flags: VerifyFlags, model: string): Promise<number> {
-  if (flags.key === undefined) {
+  if (flags.key === undefined && flags.root === undefined) {
     throw new SignetError('usage_invalid', 'whom do you trust?', {
       remedy: "name the signer's public key with --key, or your publishers with --publishers",
     })
   }
   const paths = modelPaths(model, await run.backends.isFolder(model))
-  const trust = await trustOfKeys(run, flags.key)
+  const trust = await trustOf(run, flags)
   const names = flags.signature ?? [paths.bundle()]
   const bundles = await Promise.all(names.map(async (name) => ({
     name,
@@ -213,11 +249,20 @@ async function verify(run: Run, flags: VerifyFlags, model: string): Promise<numb
     allowExtra: flags.allowExtra,
     refuseIgnored: flags.refuseIgnored,
     allowCaseCollisions: flags.allowCaseCollisions,
+    skipCertificateExpiry: flags.skipCertificateExpiry,
     onProgress: bar.update,
     signal: run.signal,
   }).finally(bar.end)
   run.answer(reportToJson(report), reportText(report, flags.list ?? false))
   return report.ok ? 0 : EXIT_CODES.content
+}
+
+async function trustOf(run: Run, { key = [], root = [] }: VerifyFlags): Promise<Trust> {
+  const roots = await Promise.all(root.map((file) => certificates(run, file)))
+  return {
+    ...await trustOfKeys(run, key),
+    roots: roots.flat().map((certificate) => ({ certificate })),
+  }
 }
 
 function reportToJson(report: ModelReport): unknown {

@@ -28,4 +28,4 @@ export {
   rawSigner,
   rawVerifier,
 } from './signatures.ts'
-export { checkPublic, fromPkcs8, fromSpki, toPkcs8, toSpki } from './spki.ts'
+export { checkPublic, fromPkcs8, fromSpki, toPkcs8, toSpki, traditionalToPkcs8 } from './spki.ts'

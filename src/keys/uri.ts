@@ -3,7 +3,7 @@
  * `attributes` reads the grammar that RFC 7512 gives `pkcs11:` and that `awskms:` shares.
  */
 import type { Bytes } from '../bytes.ts'
-import { SignetError } from '../errors.ts'
+import { quoted, SignetError } from '../errors.ts'
 
 /** A key URI, taken apart as far as all schemes agree. */
 export interface KeyUri {
@@ -49,7 +49,10 @@ export function uriAttributes(
     if (!known.includes(name) || value.length === 0) {
       throw new SignetError(
         'uri_malformed',
-        `${uri.scheme}: URI has an unknown attribute ${JSON.stringify(name.slice(0, 40))}`,
+        // What has no "=" may be a value that slipped out of its attribute: a PIN.
+        value.length === 0
+          ? `${uri.scheme}: URI has an attribute without a value`
+          : `${uri.scheme}: URI has an unknown attribute ${quoted(name)}`,
         { remedy: `known are ${known.join(', ')}` },
       )
     }

@@ -1,9 +1,10 @@
 /** Sealing: a tree is scanned once, and each key puts its signature under the same statement. */
 import type { Bytes } from '../bytes.ts'
 import type { DigestAlgorithm } from '../crypto/mod.ts'
-import { formatBundle, signEnvelope, type VerificationMaterial } from '../envelope/mod.ts'
+import { formatBundle, signEnvelope } from '../envelope/mod.ts'
 import { SignetError } from '../errors.ts'
 import type { Key } from '../keys/mod.ts'
+import { certificateChainFor } from './certificate.ts'
 import type { FileTree } from './file_tree.ts'
 import { DEFAULT_IGNORES, pathSet } from './ignore.ts'
 import { scanTree, type WorkOptions } from './scan.ts'
@@ -63,7 +64,7 @@ export interface Seal {
  * Keys of P-256, P-384 and P-521 make bundles that every OMS v1.0 verifier reads. Ed25519, RSA, ML-DSA and composite
  * keys make bundles of the same shape that only Signet reads.
  *
- * Errors: those of {@link scanTree} and of the keys; `usage_invalid` without a sealer.
+ * Errors: those of {@link scanTree}, of the keys and of `certificateChainFor`; `usage_invalid` without a sealer.
  */
 export async function sealModel(
   tree: FileTree,
@@ -71,23 +72,28 @@ export async function sealModel(
   options: SealOptions,
 ): Promise<Seal> {
   if (sealers.length === 0) throw new SignetError('usage_invalid', 'no key to seal with')
+  // Before hours of hashing, not after.
+  const materials = await Promise.all(sealers.map(materialOf))
   const serialization = serializationOf(options)
   const skip = pathSet(serialization.ignorePaths)
   const resources = await scanTree(tree, serialization, skip, options)
   const { name, metadata = {}, signal } = options
   const payload = await encodeStatement({ name, serialization, resources, metadata })
   const bundles: Bytes[] = []
-  for (const { key, chain } of sealers) {
-    const hint = await keyHint(key.publicKey)
-    const material: VerificationMaterial = chain === undefined
-      ? { method: 'key', hint }
-      : { method: 'certificate', chain }
+  for (const [i, { key }] of sealers.entries()) {
+    const material = materials[i]!
     // protobuf-specs: the key hint must be the same in the envelope and in the material.
-    const keyid = chain === undefined ? { keyid: hint } : {}
+    const keyid = material.method === 'key' ? { keyid: material.hint } : {}
     const envelope = await signEnvelope(STATEMENT_TYPE, payload, key, { ...keyid, signal })
     bundles.push(formatBundle({ material, envelope }))
   }
   return { bundles, resources }
+}
+
+async function materialOf({ key, chain }: Sealer) {
+  return chain === undefined
+    ? { method: 'key', hint: await keyHint(key.publicKey) } as const
+    : { method: 'certificate', chain: await certificateChainFor(key.publicKey, chain) } as const
 }
 
 function serializationOf(options: SealOptions): Serialization {

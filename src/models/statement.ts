@@ -123,6 +123,17 @@ export function resourceName({ path, start, end }: Omit<Resource, 'digest'>): st
   return start === undefined ? path : `${path}:${start}:${end}`
 }
 
+/** Resources by path, in their order. (`Map.groupBy` is missing in Node 20.) */
+export function byPath(resources: readonly Resource[]): Map<string, Resource[]> {
+  const groups = new Map<string, Resource[]>()
+  for (const one of resources) {
+    const group = groups.get(one.path)
+    if (group === undefined) groups.set(one.path, [one])
+    else group.push(one)
+  }
+  return groups
+}
+
 /** SHA-256 over the raw digests of the resources, in their order (OMS §6.5.1), hex. */
 export async function rootDigest(resources: readonly Resource[]): Promise<string> {
   const sizes = resources.map(({ algorithm }) => DIGEST_BYTES[algorithm])
@@ -288,8 +299,7 @@ function checkDigest(digest: string, algorithm: DigestAlgorithm, name: string): 
 /** The paths of shards, each once; the shards of a path must follow each other from 0 without a gap. */
 function shardedPaths(resources: readonly Resource[], shardSize: number): string[] {
   const paths: string[] = []
-  const byPath = Map.groupBy(resources, ({ path }) => path)
-  for (const [path, shards] of byPath) {
+  for (const [path, shards] of byPath(resources)) {
     const sorted = shards.toSorted((a, b) => a.start! - b.start!)
     let at = 0
     sorted.forEach(({ start, end }, i) => {

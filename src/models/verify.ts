@@ -5,6 +5,7 @@
  */
 import { equalBytes } from '../bytes.ts'
 import {
+  type Bundle,
   parseBundle,
   type VerificationMaterial,
   type VerifiedPayload,
@@ -12,6 +13,7 @@ import {
 } from '../envelope/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
 import type { PublicKey } from '../keys/mod.ts'
+import { verifyCertificateChain } from './certificate.ts'
 import { type CompareOptions, compareTree, type Comparison } from './compare.ts'
 import type { FileTree } from './file_tree.ts'
 import {
@@ -56,16 +58,19 @@ export class VerifiedSeal {
 export interface VerifySealOptions extends DecodeStatementOptions {
   /** Seconds since 1970 at which keys must be valid. Default: now. */
   readonly now?: number | undefined
-  /** Accepts certificates that have expired, as the reference implementation does. */
+  /**
+   * Accepts certificates that have expired, as the reference implementation does; see
+   * `CertificateOptions`. Default false.
+   */
   readonly skipCertificateExpiry?: boolean | undefined
 }
 
 /**
  * Verifies one bundle against a trust. Nothing is read from it before its signature holds, but the hint
- * that selects among trusted keys.
+ * that selects among trusted keys, or the certificates that lead to a trusted root.
  *
  * Errors: those of `parseBundle`, `signer_untrusted`, `signature_invalid`, `key_revoked`, `key_expired`,
- * `key_not_yet_valid`, `certificate_untrusted`, and those of `decodeStatement`.
+ * `key_not_yet_valid`, `certificate_malformed`, `certificate_untrusted`, and those of `decodeStatement`.
  */
 export async function verifySeal(
   bundle: Uint8Array,
@@ -73,17 +78,62 @@ export async function verifySeal(
   options: VerifySealOptions = {},
 ): Promise<VerifiedSeal> {
   const { material, envelope } = parseBundle(bundle)
-  const now = options.now ?? Math.floor(Date.now() / 1000)
-  if (material.method === 'certificate') {
-    throw new SignetError('bundle_method_unsupported', 'certificate bundles are not read yet')
-  }
+  const { signer, payload } = material.method === 'certificate'
+    ? await byCertificate(material.chain, envelope, trust, options)
+    : await byKey(material.hint, envelope, trust, options)
+  return new VerifiedSeal(signer, await decodeStatement(payload, options), payload)
+}
+
+/** Who signed, and what. */
+interface Signed {
+  readonly signer: Signer
+  readonly payload: VerifiedPayload
+}
+
+const nowOf = ({ now }: VerifySealOptions) => now ?? Math.floor(Date.now() / 1000)
+
+async function byKey(
+  hint: string | undefined,
+  envelope: Bundle['envelope'],
+  trust: Trust,
+  options: VerifySealOptions,
+): Promise<Signed> {
   const found = await firstValid(
-    await signersFor(trust, material.hint),
+    await signersFor(trust, hint),
     async (signer) => ({ signer, payload: await verifyEnvelope(envelope, signer.key) }),
   )
-  checkValidity(found.signer, now)
-  const who = signerOf(found.signer.key, found.signer.publisher)
-  return new VerifiedSeal(who, await decodeStatement(found.payload, options), found.payload)
+  checkValidity(found.signer, nowOf(options))
+  return { signer: signerOf(found.signer.key, found.signer.publisher), payload: found.payload }
+}
+
+async function byCertificate(
+  chain: readonly Uint8Array[],
+  envelope: Bundle['envelope'],
+  { roots = [], signers }: Trust,
+  options: VerifySealOptions,
+): Promise<Signed> {
+  if (roots.length === 0) {
+    throw new SignetError(
+      'signer_untrusted',
+      'the seal names certificates, and no root is trusted',
+      {
+        remedy: 'give the root certificate that the signer told you of',
+      },
+    )
+  }
+  const { key, subject, names, root } = await verifyCertificateChain(
+    chain,
+    roots.map(({ certificate }) => certificate),
+    { at: nowOf(options), skipCertificateExpiry: options.skipCertificateExpiry },
+  )
+  const payload = await verifyEnvelope(envelope, key)
+  // No revocation list is fetched; a key that a keyset here calls revoked is not let in by this door.
+  const revoked = signers.find((one) => one.key.id === key.id && one.status === 'revoked')
+  if (revoked !== undefined) checkValidity(revoked, nowOf(options))
+  const trusted = roots.find(({ certificate }) => equalBytes(certificate, root.certificate))
+  // A leaf without a subject has a name at least (RFC 5280 §4.1.2.6).
+  const certificate = subject || names.map(({ value }) => value).join(', ')
+  return { signer: { ...signerOf(key, trusted?.publisher), certificate }, payload }
 }
 
 function signerOf(key: PublicKey, publisher?: string): Signer {
