@@ -90,6 +90,7 @@ export const ERROR_KINDS = {
   key_usage: 'backend',
   key_disabled: 'backend',
   key_locked: 'backend',
+  key_destroyed: 'backend',
   key_access_denied: 'backend',
   key_backend_unavailable: 'backend',
   selftest_failed: 'backend',

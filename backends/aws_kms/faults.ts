@@ -16,6 +16,11 @@ const BUSY: Entry = [
   'KMS throttles, and went on doing so while we waited',
   'try later, or have the request quota of the region raised',
 ]
+const AWAY: Entry = [
+  'key_backend_unavailable',
+  'KMS cannot be reached',
+  'check network, region and endpoint',
+]
 const ABSENT: Entry = ['key_not_found', 'KMS has no such key']
 const USAGE: Entry = ['key_usage', 'the key may not be used for this']
 
@@ -56,6 +61,11 @@ const FAULTS: Readonly<Record<string, Entry>> = {
   DependencyTimeoutException: ['key_backend_unavailable', 'KMS timed out within itself'],
   KeyUnavailableException: ['key_backend_unavailable', 'the key is not available right now'],
   KMSInternalException: ['key_backend_unavailable', 'KMS failed within itself'],
+  ECONNREFUSED: AWAY,
+  ECONNRESET: AWAY,
+  ENOTFOUND: AWAY,
+  EAI_AGAIN: AWAY,
+  ETIMEDOUT: AWAY,
   TimeoutError: ['key_backend_unavailable', 'KMS did not answer in time'],
 }
 

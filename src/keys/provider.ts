@@ -68,3 +68,28 @@ export function keyring(...providers: readonly KeyProvider[]): Keyring {
     },
   }
 }
+
+/**
+ * A provider that is loaded when its first key is opened: what talks to an HSM or a cloud is heavy, and a
+ * verification must not wait for it. `algorithms` are those that it will turn out to make.
+ */
+export function lazyKeys(
+  scheme: string,
+  algorithms: readonly Algorithm[],
+  load: () => Promise<KeyProvider>,
+): KeyProvider {
+  let loaded: Promise<KeyProvider> | undefined
+  const provider = () => loaded ??= load()
+  return {
+    scheme,
+    algorithms,
+    open: async (uri, options) => await (await provider()).open(uri, options),
+    generate: async (uri, algorithm, options) =>
+      await (await provider()).generate(uri, algorithm, options),
+    openKek: async (uri, options) => {
+      const { openKek } = await provider()
+      if (openKek !== undefined) return await openKek(uri, options)
+      throw new SignetError('usage_invalid', `${scheme}: keys do not encrypt other keys`)
+    },
+  }
+}

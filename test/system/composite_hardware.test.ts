@@ -40,7 +40,7 @@ function ringOf(): Keyring {
     kms,
     wrappedKeys(stores, {
       readFile: readLimited,
-      writeNew: (path, bytes) => writeNew(path, bytes, { mode: 0o600 }),
+      writeNew: (path, bytes) => writeNew(path, bytes),
     }),
   )
 }
