@@ -41,6 +41,7 @@ export const ERROR_KINDS = {
   key_ambiguous: 'input',
   key_exposed: 'input',
   keyset_malformed: 'input',
+  rotation_malformed: 'input',
   passphrase_required: 'input',
   passphrase_wrong: 'input',
   kdf_refused: 'input',
@@ -71,6 +72,7 @@ export const ERROR_KINDS = {
   algorithm_mismatch: 'signature',
   // trust: the mathematics may say yes, but nobody trusts this signer
   signer_untrusted: 'trust',
+  rotation_forked: 'trust',
   key_revoked: 'trust',
   key_not_yet_valid: 'trust',
   key_expired: 'trust',
