@@ -18,3 +18,11 @@ export {
   type ParseBundleOptions,
   type VerificationMaterial,
 } from './sigstore_bundle.ts'
+export {
+  appendRotation,
+  followRotations,
+  formatRotations,
+  parseRotations,
+  ROTATION_TYPE,
+  type RotationOptions,
+} from './rotation.ts'
