@@ -8,6 +8,7 @@ import { type Bytes, concat, equalBytes } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import { der, derInteger, derOid, DerReader, TAG } from './der.ts'
 import type { RawKeyPair } from './engine.ts'
+import { isCurvePoint, isEd25519Point } from './points.ts'
 import { rsaNumbers, rsaPublicFromPrivate } from './rsa.ts'
 
 const ZERO = Uint8Array.of(0)
@@ -189,19 +190,28 @@ function readIdentifier(info: DerReader, rsa: AlgorithmName): Algorithm {
   return entry
 }
 
-/** Checks the length of a raw public key, and of RSA its structure. */
+/** Checks that raw bytes are a public key of an algorithm (`key_malformed`). */
 export function checkPublic(algorithm: Algorithm, publicKey: Uint8Array): void {
   if (algorithm.family === 'rsa') {
     rsaNumbers(publicKey, 'public')
     return
   }
-  const right = publicKey.length === algorithm.publicBytes &&
-    (algorithm.family !== 'ecdsa' || publicKey[0] === 4)
-  if (!right) {
-    throw new SignetError(
-      'key_malformed',
-      `a public key of ${algorithm.name} has ${algorithm.publicBytes} bytes` +
-        (algorithm.family === 'ecdsa' ? ' and is an uncompressed point' : ''),
-    )
+  const { name, publicBytes } = algorithm
+  if (publicKey.length !== publicBytes) {
+    throw new SignetError('key_malformed', `a public key of ${name} has ${publicBytes} bytes`)
   }
+  if (!IS_POINT[algorithm.family](publicKey, algorithm)) {
+    throw new SignetError('key_malformed', `this is no point that can be a public key of ${name}`)
+  }
+}
+
+const IS_POINT: Record<
+  Exclude<Algorithm['family'], 'rsa'>,
+  (publicKey: Uint8Array, algorithm: Algorithm) => boolean
+> = {
+  eddsa: isEd25519Point,
+  ecdsa: (publicKey, { jwk }) => isCurvePoint(jwk.crv!, publicKey),
+  'ml-dsa': () => true, // every string of the right length is one (FIPS 204 §7.2)
+  // The Ed25519 half comes last.
+  composite: (publicKey) => isEd25519Point(publicKey.subarray(-32)),
 }

@@ -24,7 +24,7 @@ export interface PublicKey {
   readonly jwk: Jwk
   /**
    * True if the signature holds; a malformed one is false. Throws `mode_unsupported` and `digest_malformed` for
-   * what is no input of the algorithm, and `key_malformed` if the key turns out to be no point of its curve.
+   * what is no input of the algorithm.
    */
   verify(message: Uint8Array | SigningInput, signature: Uint8Array): Promise<boolean>
 }
@@ -35,10 +35,7 @@ export interface PublicKeyOptions {
   readonly engine?: EngineName | undefined
 }
 
-/**
- * Makes a {@link PublicKey} of raw bytes. Whether the bytes are a point of the curve is found out when
- * it first verifies (`key_malformed`); their length is checked here.
- */
+/** Makes a {@link PublicKey} of raw bytes, or says that they are none (`key_malformed`). */
 export async function publicKey(
   algorithm: Algorithm,
   raw: Uint8Array,
