@@ -102,8 +102,12 @@ export async function openCheckpoint(
     )
   }
   const { text, verified } = await openNote(note, [...log, ...options.witnesses ?? []])
-  if (!verified.some(({ verifier }) => log.includes(verifier))) {
-    throw new SignetError('signer_untrusted', 'no known key of the log signed the checkpoint')
+  // A key speaks for the log of its own name only, else one trusted log could sign for another.
+  if (!verified.some(({ verifier }) => log.includes(verifier) && verifier.name === head.origin)) {
+    throw new SignetError(
+      'signer_untrusted',
+      `no trusted key of the log ${JSON.stringify(head.origin)} signed the checkpoint`,
+    )
   }
   const lines = verified.map(({ line }) => line).join('')
   return { ...head, text, verified, note: `${text}\n${lines}` }
