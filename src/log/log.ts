@@ -80,9 +80,9 @@ type WaitingAppend = Waiting<Appended> & { readonly draft: EntryDraft }
 /** Entries and bytes of one group commit at most. */
 const MAX_BATCH = 4096
 const MAX_BATCH_BYTES = 4 * 1024 * 1024
-/** With so many entries to publish it is done at once; with the latter, appends wait for it. */
+/** With so many entries or bytes to publish it is done at once; with eight times that, appends wait for it. */
 const PUBLISH_AT = 8192
-const MAX_UNPUBLISHED = 65_536
+const PUBLISH_AT_BYTES = 8 * 1024 * 1024
 /** A clock that stands behind the newest entry by more than this is told in the log. */
 const CLOCK_TOLERANCE = 2000
 
@@ -322,7 +322,7 @@ export class Log {
       if (this.#wantsPublishing && this.#publishing === undefined) {
         this.#publishing = this.#publish()
       }
-      if (this.#backlog >= MAX_UNPUBLISHED) await this.#publishing
+      if (this.#backlog >= 8 * PUBLISH_AT) await this.#publishing
       if (this.#appends.length > 0) await this.#commitNext()
       await settle()
     }
@@ -340,8 +340,10 @@ export class Log {
     }
   }
 
+  /** Entries to publish; large ones count for more. */
   get #backlog(): number {
-    return this.size - (this.#checkpoint?.size ?? 0)
+    const entries = this.size - (this.#checkpoint?.size ?? 0)
+    return Math.max(entries, this.#unpublished.bytes * PUBLISH_AT / PUBLISH_AT_BYTES)
   }
 
   get #wantsPublishing(): boolean {
@@ -353,7 +355,7 @@ export class Log {
     const batch = this.#takeBatch()
     try {
       if (this.#fault !== undefined) throw this.#fault
-      if (this.#stuck && this.#backlog >= MAX_UNPUBLISHED) {
+      if (this.#stuck && this.#backlog >= 8 * PUBLISH_AT) {
         throw new SignetError('log_not_durable', 'the log cannot publish what it has already taken')
       }
       const { first, entries } = await this.#commit(batch.map(({ draft }) => draft))

@@ -21,6 +21,7 @@ export class Unpublished {
   #entries: Bytes[]
   #tiles: FullTile[] = []
   #openings = new Map<number, Bytes>()
+  #bytes = 0
   #removals: string[] = []
   /** Paths of the partial tiles published last and before that: a slow reader may still need those. */
   #partials: readonly string[]
@@ -31,6 +32,11 @@ export class Unpublished {
     this.#start = edge.size - edge.size % TILE_WIDTH
     this.#entries = [...entries]
     this.#partials = partialPaths(edge)
+  }
+
+  /** Bytes of the entries and openings that wait. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   /** True if resources wait to be deleted. */
@@ -47,6 +53,7 @@ export class Unpublished {
     this.#entries.push(...entries)
     this.#tiles.push(...tiles)
     for (const [index, opening] of openings) this.#openings.set(index, opening)
+    this.#bytes += total(entries) + total([...openings.values()])
   }
 
   /** Has a resource deleted with the next publication. */
@@ -63,6 +70,7 @@ export class Unpublished {
   /** Starts to publish all that is here; `edge` is the tree over it. Not twice at once. */
   take(edge: TreeEdge): Publication {
     const { size } = edge
+    const bytes = this.#bytes
     const start = this.#start
     const entries = this.#entries.slice()
     const [tiles, openings, removals] = [this.#tiles, this.#openings, this.#removals]
@@ -82,6 +90,7 @@ export class Unpublished {
         ...[...stale, ...removals].map((path) => ({ path })),
       ],
       done: () => {
+        this.#bytes -= bytes
         this.#start = size - size % TILE_WIDTH
         this.#entries.splice(0, this.#start - start)
         this.#older = this.#partials
@@ -99,6 +108,10 @@ export class Unpublished {
 /** Where the opening of an entry's private fields lies. */
 export function openingPath(index: number): string {
   return `private/${indexPath(index)}`
+}
+
+function total(parts: readonly Bytes[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0)
 }
 
 function bundles(start: number, entries: readonly Bytes[]): Change[] {
