@@ -40,7 +40,9 @@ export async function makeAnchor(view: LogView, checkpoint: VerifiedCheckpoint):
  * Compares a log with its anchor. Gives the anchored checkpoint when the log is the same one, grown or not.
  *
  * Errors: `log_rolled_back` (the log is a beginning of what it was), `log_forked` (it shares a beginning
- * and goes on otherwise), `log_replaced` (it is another log); `proof_malformed`, `proof_invalid` and those
+ * and goes on otherwise), `log_replaced` (it is another log). A log shorter than the first subtree of the
+ * anchor (half of it at least) that begins with the same entry counts as rolled back: more is not known.
+ * Also `proof_malformed`, `proof_invalid` and those
  * of `openCheckpoint` if the anchor itself is not the log's.
  */
 export async function checkAnchor(
@@ -59,7 +61,10 @@ export async function checkAnchor(
   const newest = extra.slice(HASH_BYTES)
   verifyInclusion(index, size, newest, hashes, root, hasher)
   const now = view.head.size
-  if (now >= size && equalBytes(await view.hash({ start: 0, end: size }), root)) return checkpoint
+  if (now >= size && equalBytes(await view.hash({ start: 0, end: size }), root)) {
+    if (await startsWith(view, extra.slice(0, HASH_BYTES))) return checkpoint
+    throw new SignetError('proof_invalid', 'the anchor names another first entry than its tree has')
+  }
 
   // Which of the anchored subtrees are still what they were, from the left?
   const parts = inclusionRanges(index, size).map((range, i) => ({ ...range, hash: hashes[i]! }))

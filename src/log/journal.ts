@@ -1,17 +1,17 @@
 /**
- * What one group commit writes: the new entries, and a seal over the tree that they lead to. The seal keeps
- * whoever can write to the disk from slipping entries into the journal, which the log would sign when it
- * is opened the next time.
+ * What one group commit writes: the new entries under a seal. The seal keeps whoever can write to the disk
+ * from slipping entries into the journal, which the log would sign when it is opened the next time.
  *
- * A record is: first index (8 bytes), number of entries (4), length of the seal (2), length of the bundle
- * (4), the seal, the bundle as in tlog-tiles, and openings (offset of the entry 4, length 4, bytes) to
- * the end. All big-endian.
+ * A record is: length of the seal (2 bytes), the seal, and the body: index of the first entry (8), number
+ * of entries (4), length of the bundle (4), the bundle as in tlog-tiles, and openings (offset of the entry
+ * 4, length 4, bytes) to the end. All big-endian.
  */
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { type Bytes, concat, equalBytes, utf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import { type Key, signMessage } from '../keys/mod.ts'
+import type { Sha256 } from './merkle.ts'
 import { decodeBundle, encodeBundle } from './tile.ts'
 
 /** One group commit. */
@@ -20,61 +20,64 @@ export interface JournalRecord {
   readonly first: number
   /** The entries. */
   readonly entries: readonly Bytes[]
-  /** See {@link journalSealer}. */
-  readonly seal: Bytes
   /** Openings of private fields by index of the entry in the log. */
   readonly openings: ReadonlyMap<number, Bytes>
 }
 
-const HEAD_BYTES = 18
+const HEAD_BYTES = 16
 
 /** Writes a record. */
-export function encodeRecord({ first, entries, seal, openings }: JournalRecord): Bytes {
+export async function encodeRecord(record: JournalRecord, sealer: JournalSealer): Promise<Bytes> {
+  const { first, entries, openings } = record
   const bundle = encodeBundle(entries)
   const head = new DataView(new ArrayBuffer(HEAD_BYTES))
   head.setBigUint64(0, BigInt(first))
   head.setUint32(8, entries.length)
-  head.setUint16(12, seal.length)
-  head.setUint32(14, bundle.length)
+  head.setUint32(12, bundle.length)
   const parts = [...openings].flatMap(([index, bytes]) => {
     const place = new DataView(new ArrayBuffer(8))
     place.setUint32(0, index - first)
     place.setUint32(4, bytes.length)
     return [new Uint8Array(place.buffer), bytes]
   })
-  return concat(new Uint8Array(head.buffer), seal, bundle, ...parts)
+  const body = concat(new Uint8Array(head.buffer), bundle, ...parts)
+  const seal = await sealer.seal(body)
+  return concat(Uint8Array.of(seal.length >> 8, seal.length & 255), seal, body)
 }
 
-/** Reads a record. Errors: `log_corrupt`. */
-export function decodeRecord(bytes: Bytes): JournalRecord {
-  if (bytes.length < HEAD_BYTES) throw corrupt('a record is too short')
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+/** Reads a record and checks its seal. Errors: `log_corrupt`. */
+export async function decodeRecord(bytes: Bytes, sealer: JournalSealer): Promise<JournalRecord> {
+  const at = 2 + (bytes[0] ?? 0) * 256 + (bytes[1] ?? 0)
+  if (bytes.length < at + HEAD_BYTES) throw corrupt('a record is too short')
+  const body = bytes.subarray(at)
+  await sealer.check(body, bytes.subarray(2, at))
+  return decodeBody(body)
+}
+
+function decodeBody(body: Bytes): JournalRecord {
+  const view = new DataView(body.buffer, body.byteOffset, body.length)
   const first = Number(view.getBigUint64(0))
   const count = view.getUint32(8)
-  const bundleAt = HEAD_BYTES + view.getUint16(12)
-  const openingsAt = bundleAt + view.getUint32(14)
-  if (openingsAt > bytes.length || count * 2 > bytes.length || !Number.isSafeInteger(first)) {
-    throw corrupt('a record has impossible lengths')
-  }
-  const entries = decodeBundle(bytes.subarray(bundleAt, openingsAt), count, 'journal')
+  let at = HEAD_BYTES + view.getUint32(12)
+  if (at > body.length) throw corrupt('a record has impossible lengths')
+  const entries = decodeBundle(body.subarray(HEAD_BYTES, at), count, 'journal')
   const openings = new Map<number, Bytes>()
-  let at = openingsAt
-  while (at + 8 <= bytes.length) {
+  while (at + 8 <= body.length) {
     const end = at + 8 + view.getUint32(at + 4)
-    if (end > bytes.length) break
-    openings.set(first + view.getUint32(at), bytes.subarray(at + 8, end))
+    if (end > body.length) break
+    openings.set(first + view.getUint32(at), body.subarray(at + 8, end))
     at = end
   }
-  if (at !== bytes.length) throw corrupt('a record ends in the middle')
-  return { first, entries, seal: bytes.subarray(HEAD_BYTES, bundleAt), openings }
+  if (at !== body.length || count === 0) throw corrupt('a record ends in the middle')
+  return { first, entries, openings }
 }
 
-/** Seals tree heads, and checks seals. */
+/** Seals bodies of records, and checks seals. */
 export interface JournalSealer {
-  /** The seal of a tree head's text. */
-  seal(text: string): Promise<Bytes>
+  /** The seal of a body. */
+  seal(body: Bytes): Promise<Bytes>
   /** Errors: `log_corrupt`. */
-  check(text: string, seal: Bytes): Promise<void>
+  check(body: Bytes, seal: Bytes): Promise<void>
 }
 
 // Zero bytes can stand in no note: nothing else that a log key signs looks like these.
@@ -86,22 +89,28 @@ const SEAL_LABEL = 'signet log journal seal v1\0'
  * deterministic), so one signature that is never shown becomes a MAC key, and a commit costs no signature.
  * Keys of other algorithms sign each commit.
  */
-export async function journalSealer(key: Key, origin: string): Promise<JournalSealer> {
+export async function journalSealer(
+  key: Key,
+  origin: string,
+  hash: Sha256,
+): Promise<JournalSealer> {
   if (key.publicKey.algorithm.family === 'eddsa') {
     const secret = sha256(await signMessage(key, utf8(KEY_LABEL + origin)))
-    const seal = (text: string) => hmac(sha256, secret, utf8(SEAL_LABEL + text)) as Bytes
+    const mac = hmac.create(sha256, secret)
+    const seal = (body: Bytes) => mac.clone().update(hash(body)).digest() as Bytes
     return {
-      seal: (text) => Promise.resolve(seal(text)),
+      seal: (body) => Promise.resolve(seal(body)),
       // deno-lint-ignore require-await -- a fault must reject, not throw
-      async check(text, found) {
-        if (!equalBytes(seal(text), found)) throw unsealed()
+      async check(body, found) {
+        if (!equalBytes(seal(body), found)) throw unsealed()
       },
     }
   }
+  const message = (body: Bytes) => concat(utf8(`${SEAL_LABEL}${origin}\0`), hash(body))
   return {
-    seal: (text) => signMessage(key, utf8(SEAL_LABEL + text)),
-    async check(text, found) {
-      if (!await key.publicKey.verify(utf8(SEAL_LABEL + text), found)) throw unsealed()
+    seal: (body) => signMessage(key, message(body)),
+    async check(body, found) {
+      if (!await key.publicKey.verify(message(body), found)) throw unsealed()
     },
   }
 }

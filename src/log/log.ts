@@ -28,7 +28,7 @@ import {
 import type { FullTile } from './edge.ts'
 import { draftEntry, type EntryDraft, finishEntry, type LogEvent } from './entry.ts'
 import { encodeRecord, type JournalSealer, journalSealer } from './journal.ts'
-import { type Sha256, type TreeHasher, treeHasher } from './merkle.ts'
+import { portableSha256, type Sha256, type TreeHasher, treeHasher } from './merkle.ts'
 import type { LogProof } from './proof.ts'
 import { type Found, type LogState, recover } from './recover.ts'
 import type { LogStorage, LogWriter } from './storage.ts'
@@ -101,8 +101,9 @@ export async function openLog(
   const { origin, anchor, alsoSign = [], clock } = options
   const signers = await Promise.all([key, ...alsoSign].map((one) => logSigner(origin, one, clock)))
   const verifiers = signers.map(({ verifier }) => verifier)
-  const sealer = await journalSealer(key, origin)
-  const hasher = treeHasher(options.sha256)
+  const sha256 = options.sha256 ?? portableSha256
+  const sealer = await journalSealer(key, origin, sha256)
+  const hasher = treeHasher(sha256)
   const writer = await storage.lock()
   try {
     const context = { storage, origin, verifiers, sealer, hasher, anchor }
@@ -400,9 +401,7 @@ export class Log {
       if (draft.opening !== undefined) openings.set(first + i, draft.opening)
       return entry
     })
-    const head = { origin: this.origin, size: edge.size, root: edge.root }
-    const seal = await sealer.seal(formatTreeHead(head))
-    await writer.append(encodeRecord({ first, entries, seal, openings }))
+    await writer.append(await encodeRecord({ first, entries, openings }, sealer))
     this.#clockBehind = behind
     this.#state = { edge, time }
     this.#unpublished.add(entries, tiles, openings)

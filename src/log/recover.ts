@@ -3,7 +3,7 @@ import { type Bytes, equalBytes, fromUtf8 } from '../bytes.ts'
 import type { NoteVerifier } from '../envelope/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
 import { checkAnchor, type LogAnchor } from './anchor.ts'
-import { formatTreeHead, openCheckpoint, type VerifiedCheckpoint } from './checkpoint.ts'
+import { openCheckpoint, type VerifiedCheckpoint } from './checkpoint.ts'
 import { TreeEdge } from './edge.ts'
 import { parseEntry } from './entry.ts'
 import { decodeRecord, type JournalSealer } from './journal.ts'
@@ -92,19 +92,18 @@ async function compareWithAnchor(
 }
 
 async function replay(
-  { origin, sealer, hasher }: RecoverContext,
+  { sealer, hasher }: RecoverContext,
   found: Found,
   records: readonly Bytes[],
 ): Promise<Found> {
   let { state, recovered } = found
   for (const bytes of records) {
-    const { first, entries, seal, openings } = decodeRecord(bytes)
+    const { first, entries, openings } = await decodeRecord(bytes, sealer)
     const { size } = state.edge
     if (first + entries.length <= size) continue // it was published, and not yet forgotten
     if (first !== size) throw corrupt(`the journal goes on at entry ${first}, not at ${size}`)
     const edge = state.edge.clone()
     const tiles = entries.flatMap((entry) => edge.append(hasher.leaf(entry)))
-    await sealer.check(formatTreeHead({ origin, size: edge.size, root: edge.root }), seal)
     found.unpublished.add(entries, tiles, openings)
     state = { edge, time: timeOf(entries.at(-1)!) }
     recovered += entries.length
