@@ -70,3 +70,14 @@ export {
 } from './tile.ts'
 export { type LogReader, LogView, type ViewOptions } from './view.ts'
 export { openingPath } from './unpublished.ts'
+export { exportRange, type VerifiedRange, verifyRange } from './range.ts'
+export { type LogReport, verifyLog, type VerifyLogOptions } from './verify.ts'
+export {
+  type CosignOptions,
+  memoryWitnessStore,
+  requestCosignature,
+  type WitnessedLog,
+  witnessHandler,
+  type WitnessOptions,
+  type WitnessStore,
+} from './witness.ts'

@@ -6,6 +6,8 @@ import { SignetError } from '../../src/errors.ts'
 import { generateKey, type Key } from '../../src/keys/mod.ts'
 import {
   type Log,
+  type LogEntry,
+  type LogReader,
   type LogStorage,
   LogView,
   type LogWriter,
@@ -16,6 +18,7 @@ import {
   openLog,
   parseEntry,
   parseOpening,
+  verifyLog,
   verifyOpening,
   verifyProof,
 } from '../../src/log/mod.ts'
@@ -72,12 +75,15 @@ class Lab implements LogStorage {
 const fill = async (log: Log, count: number) => {
   for (let i = 0; i < count; i++) await log.append({ type: 'test', data: i })
 }
-const entries = async (log: Log) => {
-  await log.checkpoint()
-  const view = log.view()
-  return await Promise.all(
-    Array.from({ length: log.size }, async (_, i) => parseEntry(await view.entry(i))),
-  )
+const entries = async (log: Log, reader: LogReader) => {
+  const found: LogEntry[] = []
+  const report = await verifyLog(reader, await log.checkpoint(), {
+    strict: true,
+    onEntry: (_, entry) => found.push(parseEntry(entry)),
+  })
+  assert.deepEqual(report.faults, [])
+  assert.equal(report.verified, log.size)
+  return found
 }
 
 test('an event that is refused takes no place and stops nobody', async () => {
@@ -120,8 +126,9 @@ test('every moment of a crash leaves all that was acknowledged, and nothing twic
     await Promise.all(Array.from({ length: 1 + i % 9 }, () => log.append({ type: 'test' })))
     const acknowledged = log.size
     if (i % 3 === 0) await log.checkpoint()
-    const after = await openLog(lab.copy(), key, quiet)
-    const found = await entries(after)
+    const crashed = lab.copy()
+    const after = await openLog(crashed, key, quiet)
+    const found = await entries(after, crashed)
     assert.deepEqual(found.map(({ seq }) => seq), found.map((_, seq) => seq))
     const recovered = found.filter(({ type }) => type === 'log.recovered').length
     assert.equal(found.length, acknowledged + recovered)
@@ -144,7 +151,7 @@ test('a refused write is not in the log, and the log goes on', async () => {
   }
   lab.fault = () => {}
   assert.equal((await log.append({ type: 'after' })).index, 4)
-  assert.deepEqual((await entries(log)).map(({ type }) => type).slice(-2), ['test', 'after'])
+  assert.deepEqual((await entries(log, lab)).map(({ type }) => type).slice(-2), ['test', 'after'])
   await log.close()
 })
 
@@ -215,13 +222,14 @@ test('entries slipped into the journal by somebody else are refused', async () =
 
 test('time never runs back, and a clock that does is told once', async () => {
   let now = Date.parse('2026-11-21T10:00:00Z')
-  const log = await openLog(memoryLogStorage(), key, { ...quiet, clock: () => now })
+  const storage = memoryLogStorage()
+  const log = await openLog(storage, key, { ...quiet, clock: () => now })
   const hour = 3_600_000
   for (const step of [1000, -500, -hour, 10, 20, 2 * hour, -24 * hour, 5, 48 * hour]) {
     now += step
     await log.append({ type: 'test' })
   }
-  const all = await entries(log)
+  const all = await entries(log, storage)
   const times = all.map(({ time }) => time)
   assert.deepEqual(times, times.toSorted())
   assert.equal(all.filter(({ type }) => type === 'log.clock').length, 2)
@@ -280,7 +288,7 @@ test('forgetting destroys the content, and every proof still holds', async () =>
   assert.ok(lab.resources.has(openingPath(other.index)))
   const proof = await log.prove(secret.index)
   await verifyProof(proof, secret.entry, { log: log.verifiers })
-  assert.equal((await entries(log)).at(-1)!.type, 'log.forgot')
+  assert.equal((await entries(log, lab)).at(-1)!.type, 'log.forgot')
   await assert.rejects(log.forget([99]), { code: 'log_range' })
   await log.close()
 })
