@@ -8,6 +8,7 @@ import {
   noteSigner,
   type NoteVerifier,
   openNote,
+  signNote,
 } from '../../src/envelope/mod.ts'
 import { generateKey } from '../../src/keys/mod.ts'
 import {
