@@ -5,7 +5,7 @@
  * Signatures inside Signet have one form for each algorithm, the `signature` form of the entry:
  * `raw` bytes as the algorithm defines them; for ECDSA r‖s of fixed length (IEEE P1363, RFC 7518 §3.4).
  */
-import { SignetError } from './errors.ts'
+import { quoted, SignetError } from './errors.ts'
 
 /** The names, as registered for JOSE (RFC 7518, RFC 9864, RFC 9964; the composite: draft-ietf-jose-pq-composite-sigs). */
 export type AlgorithmName =
@@ -156,7 +156,7 @@ export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = {
 export function algorithm(name: string): Algorithm {
   const entry = Object.hasOwn(ALGORITHMS, name) ? ALGORITHMS[name as AlgorithmName] : undefined
   if (entry === undefined) {
-    throw new SignetError('algorithm_unsupported', `unknown algorithm ${JSON.stringify(name)}`, {
+    throw new SignetError('algorithm_unsupported', `unknown algorithm ${quoted(name)}`, {
       remedy: `known are ${Object.keys(ALGORITHMS).join(', ')}`,
     })
   }

@@ -38,6 +38,7 @@ export const ERROR_KINDS = {
   jwk_malformed: 'input',
   key_malformed: 'input',
   key_mismatch: 'input',
+  key_exposed: 'input',
   keyset_malformed: 'input',
   passphrase_required: 'input',
   passphrase_wrong: 'input',
@@ -52,6 +53,7 @@ export const ERROR_KINDS = {
   predicate_type: 'input',
   name_invalid: 'input',
   name_duplicate: 'input',
+  name_collision: 'input',
   digest_malformed: 'input',
   certificate_malformed: 'input',
   model_empty: 'input',
@@ -59,6 +61,7 @@ export const ERROR_KINDS = {
   special_file_refused: 'input',
   file_changed: 'input',
   publishers_malformed: 'input',
+  publishers_conflict: 'input',
   manifest_malformed: 'input',
   note_malformed: 'input',
   vkey_malformed: 'input',
@@ -88,6 +91,7 @@ export const ERROR_KINDS = {
   publishers_untrusted: 'trust',
   publishers_rollback: 'trust',
   checkpoint_origin: 'trust',
+  publishers_expired: 'trust',
   // content: the files are not what was sealed
   content_differs: 'content',
   log_corrupt: 'content',
@@ -145,6 +149,18 @@ export class SignetError extends Error {
   get kind(): ErrorKind {
     return ERROR_KINDS[this.code]
   }
+}
+
+/**
+ * Other people's text for a message: quoted, cut off after 80 units, and with nothing in it that a terminal
+ * obeys or that turns the direction of writing.
+ */
+export function quoted(text: string): string {
+  const short = text.length > 80 ? `${text.slice(0, 80)}…` : text
+  return JSON.stringify(short).replace(
+    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /** True for a {@link SignetError}, with one of the given codes if any are given. */

@@ -8,7 +8,7 @@
  */
 import { fromUtf8, utf8 } from './bytes.ts'
 import type { Bytes } from './bytes.ts'
-import { SignetError } from './errors.ts'
+import { quoted, SignetError } from './errors.ts'
 
 /** Any JSON value. Objects made by {@link parseJson} have no prototype. */
 export type JsonValue =
@@ -39,8 +39,9 @@ const MAX_DEPTH = 64
  * Parses strict JSON from UTF-8 bytes or text.
  *
  * Errors: `too_large`, `encoding_invalid` (not UTF-8), `json_malformed`, `json_duplicate_key`,
- * `json_too_deep`, `json_number_unsafe` (an integer beyond ±(2^53−1), or a number that is infinite as
- * a double), `json_surrogate`. `where` holds the offset in UTF-16 units.
+ * `json_too_deep`, `json_number_unsafe` (an integer beyond ±(2^53−1) below 1e21, one of more digits, or a
+ * number that is infinite as a double), `json_surrogate`. `where` holds the offset in UTF-16 units.
+ * What is accepted here {@link canonicalize} accepts.
  */
 export function parseJson(input: Uint8Array | string, options: ParseJsonOptions = {}): JsonValue {
   const { maxBytes = MAX_BYTES, maxDepth = MAX_DEPTH, what = 'JSON' } = options
@@ -60,7 +61,9 @@ export function isObject(value: JsonValue | undefined): value is JsonObject {
  * The RFC 8785 (JCS) form of a value: names sorted by UTF-16 units, ECMAScript numbers, no spaces.
  * Members that are `undefined` are left out.
  *
- * Errors: `json_number_unsafe` (not finite, or an unsafe integer), `json_surrogate`, `json_too_deep`.
+ * Errors: `json_number_unsafe` (not finite, or an integer beyond ±(2^53−1) below 1e21), `json_surrogate`,
+ * `json_too_deep`. What is no JSON value (a date, a map, bytes, a hole in an array) is a `TypeError`: it
+ * would be signed as something else.
  */
 export function canonicalize(value: JsonValue): string {
   return write(value, 0)
@@ -77,14 +80,24 @@ function write(value: JsonValue, depth: number): string {
   if (typeof value === 'number') return writeNumber(value)
   if (value === null || typeof value === 'boolean') return String(value)
   if (Array.isArray(value)) {
-    return `[${value.map((item: JsonValue) => write(item, depth + 1)).join(',')}]`
+    // Array.from, unlike map, does not skip holes.
+    return `[${Array.from(value, (item: JsonValue) => write(item, depth + 1)).join(',')}]`
   }
+  if (!isPlain(value)) throw new TypeError('not a JSON value')
   // Array.prototype.sort without a comparator is the order of UTF-16 units that RFC 8785 §3.2.3 asks for.
   const members = Object.keys(value as JsonObject).sort().flatMap((name) => {
     const member = (value as JsonObject)[name]
     return member === undefined ? [] : [`${writeString(name)}:${write(member, depth + 1)}`]
   })
   return `{${members.join(',')}}`
+}
+
+/** An object literal, of whatever realm, or one without a prototype. */
+function isPlain(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: object | null = Object.getPrototypeOf(value)
+  return prototype === null ||
+    Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'hasOwnProperty')
 }
 
 function writeString(text: string): string {
@@ -100,9 +113,13 @@ function writeNumber(number: number): string {
   return String(Object.is(number, -0) ? 0 : number)
 }
 
-/** Finite, and exact if it is an integer that was meant as one. */
+/**
+ * Finite, and not an integer that two readers could take for two numbers: beyond ±(2^53−1) an integer may
+ * stand for its neighbours. From 1e21 on the canonical form has an exponent, and is read as a double.
+ */
 function isSafe(number: number): boolean {
-  return Number.isFinite(number) && (!Number.isInteger(number) || Number.isSafeInteger(number))
+  if (Number.isSafeInteger(number)) return true
+  return Number.isFinite(number) && (!Number.isInteger(number) || Math.abs(number) >= 1e21)
 }
 
 // Sticky expressions: each match starts exactly where the parser stands.
@@ -204,7 +221,7 @@ class Parser {
       if (name in object) {
         throw new SignetError(
           'json_duplicate_key',
-          `${this.#what}: name ${JSON.stringify(name.slice(0, 80))} stands twice in one object`,
+          `${this.#what}: name ${quoted(name)} stands twice in one object`,
           { where: String(this.#at) },
         )
       }
@@ -261,7 +278,7 @@ class Parser {
     if (lexeme === '') this.#fail('a value is missing')
     const number = Number(lexeme)
     // 1e400 is infinite; 9007199254740993 would become another number without a word.
-    if (!Number.isFinite(number) || (INTEGER.test(lexeme) && !Number.isSafeInteger(number))) {
+    if (!isSafe(number) || (INTEGER.test(lexeme) && !Number.isSafeInteger(number))) {
       this.#fail('a number that a double cannot hold', 'json_number_unsafe')
     }
     return number

@@ -8,12 +8,19 @@
 import { ALGORITHMS } from '../algorithms.ts'
 import { type Bytes, concat, owned, utf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
-import type { RawKeyPair, RawSigner, RawVerifier, SigningInput } from './engine.ts'
+import {
+  checkInput,
+  type RawKeyPair,
+  type RawSigner,
+  type RawVerifier,
+  type SigningInput,
+} from './engine.ts'
 
 /** The label of the pair; also the context of its ML-DSA half. */
 export const COMPOSITE_LABEL: Bytes = utf8('COMPSIG-MLDSA65-Ed25519-SHA512')
 
 const PREFIX = utf8('CompositeAlgorithmSignatures2025')
+const COMPOSITE = ALGORITHMS['ML-DSA-65-Ed25519']
 const ML_DSA = ALGORITHMS['ML-DSA-65']
 const ED25519 = ALGORITHMS['Ed25519']
 
@@ -30,12 +37,10 @@ export async function compositeMessage(
   input: SigningInput,
   context: Uint8Array = new Uint8Array(),
 ): Promise<Bytes> {
+  checkInput(COMPOSITE, input)
   const digest = input.mode === 'message'
     ? new Uint8Array(await crypto.subtle.digest('SHA-512', owned(input.bytes)))
     : input.bytes
-  if (input.mode === 'external-mu' || digest.length !== 64) {
-    throw new SignetError('mode_unsupported', 'a composite key signs a message or its SHA-512')
-  }
   if (context.length > 255) throw new SignetError('usage_invalid', 'context exceeds 255 bytes')
   return concat(PREFIX, COMPOSITE_LABEL, Uint8Array.of(context.length), context, digest)
 }

@@ -7,12 +7,17 @@ import { SignetError } from '../errors.ts'
 
 /** Universal and context tags in use. */
 export const TAG = {
+  boolean: 0x01,
   integer: 0x02,
   bitString: 0x03,
   octetString: 0x04,
   null: 0x05,
   oid: 0x06,
+  utf8String: 0x0c,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
   sequence: 0x30,
+  set: 0x31,
 } as const
 
 /** One element: tag, length, content. */
@@ -43,6 +48,9 @@ export function derOid(dotted: string): Bytes {
   })
   return der(TAG.oid, Uint8Array.from(octets))
 }
+
+/** Octets of the longest OBJECT IDENTIFIER that is read; the longest seen in certificates has some 30. */
+const MAX_OID = 64
 
 /** Reads elements one after the other. Every fault is `der_malformed`. */
 export class DerReader {
@@ -88,6 +96,44 @@ export class DerReader {
   /** A reader over the content of the next element. */
   open(tag: number): DerReader {
     return new DerReader(this.read(tag), this.#what)
+  }
+
+  /** The next element whole: tag, length and content. */
+  element(tag: number): Bytes {
+    // X.690 §8.1.2.4: the tag goes on in the next octet. Nothing that is read here has such a tag.
+    if ((tag & 0x1f) === 0x1f) this.fail('a tag has more than one octet')
+    const start = this.#at
+    this.read(tag)
+    return owned(this.#bytes.slice(start, this.#at))
+  }
+
+  /** A BOOLEAN. */
+  readBoolean(): boolean {
+    const body = this.read(TAG.boolean)
+    if (body.length !== 1 || (body[0] !== 0 && body[0] !== 0xff)) this.fail('a boolean is not DER')
+    return body[0] === 0xff
+  }
+
+  /** An OBJECT IDENTIFIER in its dotted form. */
+  readOid(): string {
+    const body = this.read(TAG.oid)
+    if (body.length > MAX_OID) this.fail('an object identifier is too long')
+    if (body.length === 0 || body.at(-1)! & 0x80) this.fail('an object identifier is cut off')
+    const arcs: bigint[] = []
+    let arc = 0n
+    let begins = true
+    for (const octet of body) {
+      if (begins && octet === 0x80) this.fail('an object identifier is padded')
+      arc = arc << 7n | BigInt(octet & 0x7f)
+      begins = !(octet & 0x80)
+      if (!begins) continue
+      arcs.push(arc)
+      arc = 0n
+    }
+    // X.690 §8.19.4: the first two arcs share one number, 40 × first + second; first is at most 2.
+    const shared = arcs[0]!
+    const first = shared < 80n ? shared / 40n : 2n
+    return [first, shared - 40n * first, ...arcs.slice(1)].join('.')
   }
 
   /** The magnitude of a non-negative INTEGER, without leading zeros (zero is one 0 octet). */

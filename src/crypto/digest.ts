@@ -27,7 +27,7 @@ export interface Hasher {
 export type HasherFactory = (algorithm: DigestAlgorithm) => Hasher | Promise<Hasher>
 
 /** The portable hasher: slow, and the same everywhere. */
-export const portableHasher: HasherFactory = async (algorithm) => {
+export async function portableHasher(algorithm: DigestAlgorithm): Promise<Hasher> {
   const load = {
     sha256: async () => (await import('@noble/hashes/sha2.js')).sha256.create(),
     blake2b: async () => (await import('@noble/hashes/blake2.js')).blake2b.create(),

@@ -7,6 +7,7 @@
  */
 import type { Algorithm, SigningMode } from '../algorithms.ts'
 import type { Bytes } from '../bytes.ts'
+import { SignetError } from '../errors.ts'
 
 /** What is signed, and what it is. */
 export interface SigningInput {
@@ -15,6 +16,28 @@ export interface SigningInput {
   /** The message, the digest (length of the algorithm's hash), or 64 bytes of mu. */
   readonly bytes: Uint8Array
 }
+
+/**
+ * Checks that an input is one: a mode of the algorithm (`mode_unsupported`), and a digest or mu of the right
+ * length (`digest_malformed`). ECDSA would cut a longer digest off without a word (FIPS 186-5 §6.4.1), so
+ * that many inputs had one signature.
+ */
+export function checkInput(algorithm: Algorithm, input: SigningInput): void {
+  const { mode, bytes } = input
+  if (!algorithm.modes.includes(mode)) {
+    throw new SignetError('mode_unsupported', `${algorithm.name} does not work on a ${mode}`)
+  }
+  if (mode === 'message') return
+  const length = mode === 'digest' ? DIGESTS[algorithm.hash!] : 64
+  if (bytes.length !== length) {
+    throw new SignetError(
+      'digest_malformed',
+      `a ${mode} for ${algorithm.name} has ${length} bytes, not ${bytes.length}`,
+    )
+  }
+}
+
+const DIGESTS = { 'SHA-256': 32, 'SHA-384': 48, 'SHA-512': 64 } as const
 
 /** Signs with one private key, which it does not give away. */
 export interface RawSigner {

@@ -8,7 +8,14 @@ export {
   type HasherFactory,
   portableHasher,
 } from './digest.ts'
-export type { EngineName, RawKeyPair, RawSigner, RawVerifier, SigningInput } from './engine.ts'
+export {
+  checkInput,
+  type EngineName,
+  type RawKeyPair,
+  type RawSigner,
+  type RawVerifier,
+  type SigningInput,
+} from './engine.ts'
 export { RSA_MEMBERS, rsaNumbers, rsaPrivateKey, rsaPublicKey } from './rsa.ts'
 export { type SelfTest, selfTest } from './selftest.ts'
 export {
@@ -20,4 +27,4 @@ export {
   rawSigner,
   rawVerifier,
 } from './signatures.ts'
-export { checkPublic, fromPkcs8, fromSpki, toPkcs8, toSpki } from './spki.ts'
+export { checkPublic, fromPkcs8, fromSpki, toPkcs8, toSpki, traditionalToPkcs8 } from './spki.ts'

@@ -13,7 +13,13 @@ import {
   splitPair,
   splitPublic,
 } from './composite.ts'
-import type { EngineName, RawKeyPair, RawSigner, RawVerifier } from './engine.ts'
+import {
+  checkInput,
+  type EngineName,
+  type RawKeyPair,
+  type RawSigner,
+  type RawVerifier,
+} from './engine.ts'
 import { engineFor } from './selftest.ts'
 import { checkPublic } from './spki.ts'
 
@@ -93,7 +99,8 @@ export async function rawSigner(
 
 /**
  * A verifier of a raw public key. It answers false for anything that is not a valid signature;
- * `mode_unsupported` only where a mode makes no sense for the algorithm.
+ * it throws `mode_unsupported` where a mode makes no sense for the algorithm, `digest_malformed` where a
+ * digest has the wrong length.
  */
 export async function rawVerifier(
   algorithm: Algorithm,
@@ -114,6 +121,7 @@ export async function rawVerifier(
   })
   const verify = await engine.verifier(algorithm, publicKey, options.context)
   return async (input, signature) => {
+    checkInput(algorithm, input)
     const length = algorithm.signatureBytes
     if (length !== undefined && signature.length !== length) return false
     if (input.mode === 'message' || engine.name === 'noble') return await verify(input, signature)

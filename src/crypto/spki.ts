@@ -75,6 +75,25 @@ export function fromPkcs8(
   return { algorithm, privateKey: found.privateKey, publicKey }
 }
 
+/**
+ * PKCS#8 of the older structures that OpenSSL writes as `EC PRIVATE KEY` (RFC 5915, with its curve) and
+ * `RSA PRIVATE KEY` (RFC 8017); undefined for any other label.
+ */
+export function traditionalToPkcs8(label: string, body: Uint8Array): Bytes | undefined {
+  const identify = {
+    'EC PRIVATE KEY': () => {
+      const reader = new DerReader(body, 'EC private key').open(TAG.sequence)
+      reader.readNumber()
+      reader.read(TAG.octetString)
+      if (reader.peek() !== 0xa0) reader.fail('it does not say its curve')
+      return der(TAG.sequence, derOid(ALGORITHMS.ES256.oid), reader.read(0xa0))
+    },
+    'RSA PRIVATE KEY': () => identifier(ALGORITHMS.RS256),
+  }[label]
+  if (identify === undefined) return undefined
+  return der(TAG.sequence, derInteger(ZERO), identify(), der(TAG.octetString, body))
+}
+
 type Unwrapped = { readonly privateKey: Bytes; readonly publicKey?: Bytes }
 
 const WRAP: Record<Algorithm['family'], (pair: RawKeyPair) => Bytes> = {

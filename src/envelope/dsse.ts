@@ -31,17 +31,25 @@ export interface Envelope {
   readonly signatures: readonly EnvelopeSignature[]
 }
 
-declare const verified: unique symbol
-
-/** A payload whose signature holds under `key`. Only {@link verifyEnvelope} makes one. */
-export interface VerifiedPayload {
+/**
+ * A payload whose signature holds under `key`. Only {@link verifyEnvelope} makes one: the private member makes
+ * the type nominal, and the room exports the type alone.
+ */
+export class VerifiedPayload {
+  readonly #nominal = true
   /** The signed type. */
   readonly payloadType: string
   /** The signed bytes. */
   readonly payload: Bytes
   /** The trusted key under which the signature holds. */
   readonly key: PublicKey
-  readonly [verified]: true
+
+  /** Called by {@link verifyEnvelope} alone. */
+  constructor(envelope: Envelope, key: PublicKey) {
+    this.payloadType = envelope.payloadType
+    this.payload = envelope.payload
+    this.key = key
+  }
 }
 
 const EnvelopeSchema = v.strictObject({
@@ -115,8 +123,7 @@ export async function verifyEnvelope(envelope: Envelope, key: PublicKey): Promis
   for (const { signature } of envelope.signatures) {
     const raw = rawSignature(key, signature)
     if (raw === undefined || !await key.verify(message, raw)) continue
-    const { payloadType, payload } = envelope
-    return { payloadType, payload, key } as VerifiedPayload
+    return new VerifiedPayload(envelope, key)
   }
   throw new SignetError('signature_invalid', `no signature holds under key ${key.id}`)
 }

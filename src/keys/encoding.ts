@@ -11,6 +11,7 @@ import {
   type RawKeyPair,
   toPkcs8,
   toSpki,
+  traditionalToPkcs8,
 } from '../crypto/mod.ts'
 import type { Algorithm } from '../algorithms.ts'
 import { isSignetError, SignetError } from '../errors.ts'
@@ -114,7 +115,7 @@ export async function readPublicKeys(
 }
 
 /**
- * The private key of a file: PKCS#8 PEM, encrypted or not, or a private JWK.
+ * The private key of a file: PKCS#8 PEM, encrypted or not, OpenSSL's older EC and RSA PEM, or a private JWK.
  *
  * Errors: `passphrase_required`, `passphrase_wrong`, `key_mismatch` (a `PUBLIC KEY` block in the file is
  * another key's), `key_malformed`, `usage_invalid` (a clear key without `insecureClearKey`).
@@ -141,17 +142,22 @@ async function readPrivatePair(
     requireClear(options)
     return { algorithm, pair: { publicKey, privateKey } }
   }
-  const blocks = fromPem(text)
-  const clear = blocks.find((block) => block.label === 'PRIVATE KEY')
-  const encrypted = blocks.find((block) => block.label === 'ENCRYPTED PRIVATE KEY')
-  if (clear === undefined && encrypted === undefined) throw noPrivateKey()
-  if (encrypted === undefined) requireClear(options)
-  const pkcs8 = encrypted === undefined
-    ? clear!.bytes
-    : await decryptPkcs8(encrypted.bytes, await ask(options), options)
-  const found = encrypted === undefined
-    ? fromPkcs8(pkcs8, options.rsa)
-    : decrypted(pkcs8, options.rsa)
+  const blocks = fromPem(text).map(({ label, bytes }) => {
+    const pkcs8 = traditionalToPkcs8(label, bytes)
+    return pkcs8 === undefined ? { label, bytes } : { label: 'PRIVATE KEY', bytes: pkcs8 }
+  })
+  const [block, ...more] = blocks.filter((block) => block.label.endsWith('PRIVATE KEY'))
+  if (block === undefined) throw noPrivateKey()
+  if (more.length > 0) {
+    throw new SignetError('key_malformed', 'the file holds more than one private key')
+  }
+  const isEncrypted = block.label === 'ENCRYPTED PRIVATE KEY'
+  if (!isEncrypted && block.label !== 'PRIVATE KEY') throw oldForm(block.label)
+  if (!isEncrypted) requireClear(options)
+  const pkcs8 = isEncrypted
+    ? await decryptPkcs8(block.bytes, await ask(options), options)
+    : block.bytes
+  const found = isEncrypted ? decrypted(pkcs8, options.rsa) : fromPkcs8(pkcs8, options.rsa)
   const beside = blocks.find((block) => block.label === 'PUBLIC KEY')?.bytes
   return {
     algorithm: found.algorithm,
@@ -198,6 +204,15 @@ function requireClear(options: ReadPrivateKeyOptions): void {
 
 function noPrivateKey(): SignetError {
   return new SignetError('key_malformed', 'the file holds no private key')
+}
+
+/** What came before PKCS#8, and what came beside it. */
+function oldForm(label: string): SignetError {
+  return new SignetError('key_malformed', `the private key is not PKCS#8 but ${label}`, {
+    remedy: label === 'OPENSSH PRIVATE KEY'
+      ? 'convert it with: ssh-keygen -p -m PKCS8 -f FILE'
+      : 'convert it with: openssl pkcs8 -topk8 -scrypt -in FILE -out NEW',
+  })
 }
 
 function jwksOf(text: string): JsonObject[] {

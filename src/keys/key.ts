@@ -3,8 +3,8 @@
  */
 import type { SigningMode } from '../algorithms.ts'
 import { type Bytes, owned } from '../bytes.ts'
-import type { SigningInput } from '../crypto/mod.ts'
-import { SignetError } from '../errors.ts'
+import { checkInput, type SigningInput } from '../crypto/mod.ts'
+import { isSignetError, SignetError } from '../errors.ts'
 import type { PublicKey } from './public_key.ts'
 
 /** Options of {@link Key.sign}. */
@@ -16,8 +16,9 @@ export interface SignOptions {
 /**
  * A key that signs. It declares the modes that it serves; it is asked for no other.
  *
- * `sign` throws `mode_unsupported`, `key_closed`, `aborted`, or what its backend has to say
- * (`key_backend_unavailable`). No secret is ever part of an error.
+ * `sign` throws `mode_unsupported`, `digest_malformed` (a digest or mu of the wrong length), `key_closed`,
+ * `aborted`, or what its backend has to say (`key_backend_unavailable`, `too_large`). No secret is ever
+ * part of an error.
  */
 export interface Key {
   /** The public half. */
@@ -62,32 +63,53 @@ async function inputFor(key: Key, message: Uint8Array): Promise<SigningInput> {
   return { mode, bytes: new Uint8Array(await crypto.subtle.digest(hash!, owned(message))) }
 }
 
-/** Wraps a signer as {@link Key}: what every key has to do about modes, abort and close, in one place. */
-export function keyOf(
-  publicKey: PublicKey,
-  signer: {
-    readonly modes: readonly SigningMode[]
-    sign(input: SigningInput, options: SignOptions): Promise<Bytes>
-    close?(): void | Promise<void>
-  },
-): Key {
+/** What a backend brings to {@link keyOf}. */
+export interface KeySigner {
+  /** The modes it serves, best first. */
+  readonly modes: readonly SigningMode[]
+  /** Signs an input of one of the modes and of the right length. May end early when the signal is given. */
+  sign(input: SigningInput, options: SignOptions): Promise<Bytes>
+  /** Called once. */
+  close?(): void | Promise<void>
+}
+
+/**
+ * Wraps a signer as {@link Key}: what every key has to do about modes, lengths, abort and close, in one
+ * place. What the signer throws besides `SignetError` becomes `key_backend_unavailable`.
+ */
+export function keyOf(publicKey: PublicKey, signer: KeySigner): Key {
+  const { name } = publicKey.algorithm
+  const modes = Object.freeze([...signer.modes])
   let closed = false
+  const checkOpen = () => {
+    if (closed) throw new SignetError('key_closed', 'the key was closed')
+  }
   return Object.freeze({
     publicKey,
-    modes: signer.modes,
+    modes,
     async sign(input: SigningInput, options: SignOptions = {}) {
-      if (closed) throw new SignetError('key_closed', 'the key was closed')
-      if (!signer.modes.includes(input.mode)) {
+      checkOpen()
+      if (!modes.includes(input.mode)) {
         throw new SignetError(
           'mode_unsupported',
-          `this ${publicKey.algorithm.name} key does not sign a ${input.mode}`,
-          { remedy: `it signs: ${signer.modes.join(', ')}` },
+          `this ${name} key does not sign a ${input.mode}`,
+          {
+            remedy: `it signs: ${modes.join(', ')}`,
+          },
         )
       }
+      checkInput(publicKey.algorithm, input)
       checkAborted(options.signal)
-      const signature = await signer.sign(input, options)
-      checkAborted(options.signal)
-      return signature
+      try {
+        return await abortable(signer.sign(input, options), options.signal)
+      } catch (cause) {
+        checkAborted(options.signal)
+        if (isSignetError(cause)) throw cause
+        checkOpen() // a store that closes while it signs says so in its own words
+        throw new SignetError('key_backend_unavailable', `this ${name} key failed to sign`, {
+          cause,
+        })
+      }
     },
     async close() {
       if (closed) return
@@ -102,4 +124,21 @@ export function checkAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) {
     throw new SignetError('aborted', 'cancelled by the caller', { cause: signal.reason })
   }
+}
+
+/** The work's result, or `aborted` as soon as the signal is given, whether or not the work ends then. */
+export function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work
+  return new Promise<T>((resolve, reject) => {
+    const stop = () => {
+      try {
+        checkAborted(signal)
+      } catch (error) {
+        reject(error)
+      }
+    }
+    signal.addEventListener('abort', stop, { once: true })
+    stop()
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+  })
 }

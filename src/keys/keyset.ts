@@ -10,7 +10,7 @@
  * A keyset file is as trustworthy as the place it lies in: it is not signed. Publishers files are.
  */
 import * as v from 'valibot'
-import { SignetError } from '../errors.ts'
+import { quoted, SignetError } from '../errors.ts'
 import { type JsonObject, type JsonValue, parseJson } from '../json.ts'
 import { conform } from '../schema.ts'
 import { fromJwk } from './jwk.ts'
@@ -71,7 +71,7 @@ export async function memberFromJson(json: JsonValue): Promise<KeysetMember> {
   const content = fromJwk(member as JsonObject)
   if (content.privateKey !== undefined) throw malformed('a member holds a private key')
   const key = await publicKey(content.algorithm, content.publicKey)
-  if (kid !== key.id) throw malformed(`"kid" ${JSON.stringify(kid)} is not the key's thumbprint`)
+  if (kid !== key.id) throw malformed(`"kid" ${quoted(kid)} is not the key's thumbprint`)
   if ((revoked_at !== undefined) !== (status === 'revoked')) {
     throw malformed('"revoked_at" stands with status "revoked" and only there')
   }
@@ -123,7 +123,7 @@ export function newKeyset(name: string, key: PublicKey, uri?: string): Keyset {
 export function primary(keyset: Keyset): KeysetMember {
   const found = keyset.members.find((member) => member.status === 'primary')
   if (found !== undefined) return found
-  throw new SignetError('key_not_found', `keyset "${keyset.name}" has no primary key`, {
+  throw new SignetError('key_not_found', `keyset ${quoted(keyset.name)} has no primary key`, {
     remedy: 'make one with: signet keys rotate',
   })
 }
@@ -141,7 +141,10 @@ export function rotate(keyset: Keyset, key: PublicKey, uri?: string, until?: num
 /** The keyset with one member revoked from a time on. What is revoked stays so, from the earliest time named. */
 export function revoke(keyset: Keyset, keyId: string, at: number): Keyset {
   if (!keyset.members.some((member) => member.key.id === keyId)) {
-    throw new SignetError('key_not_found', `keyset "${keyset.name}" has no key ${keyId}`)
+    throw new SignetError(
+      'key_not_found',
+      `keyset ${quoted(keyset.name)} has no key ${quoted(keyId)}`,
+    )
   }
   const members = keyset.members.map((member): KeysetMember =>
     member.key.id === keyId

@@ -7,10 +7,11 @@ import {
   type RawKeyPair,
   rawSigner,
 } from '../crypto/mod.ts'
-import { SignetError } from '../errors.ts'
-import { type Key, keyOf } from './key.ts'
-import type { KeyProvider } from './provider.ts'
+import { quoted, SignetError } from '../errors.ts'
+import { abortable, checkAborted, type Key, keyOf } from './key.ts'
+import { type KeyProvider, requireAlgorithm } from './provider.ts'
 import { publicKey } from './public_key.ts'
+import type { KeyUri } from './uri.ts'
 
 /** Options of keys in memory. */
 export interface MemoryOptions {
@@ -40,27 +41,43 @@ export async function importKey(
 
 /** The provider of `memory:NAME`: keys live as long as the provider. */
 export function memoryKeys(options: MemoryOptions = {}): KeyProvider {
-  const keys = new Map<string, Key>()
+  const keys = new Map<string, Promise<Key>>()
+  const algorithms = Object.values(ALGORITHMS).filter((entry) =>
+    options.engine !== 'noble' || entry.family !== 'rsa'
+  )
   // Each opening gets a handle of its own, so that closing one leaves the others open.
   const handle = (key: Key) => keyOf(key.publicKey, { modes: key.modes, sign: key.sign })
+  const nameOf = ({ rest }: KeyUri) => {
+    if (rest !== '') return rest
+    throw new SignetError('uri_malformed', 'a key in memory has a name', { remedy: 'memory:NAME' })
+  }
   return {
     scheme: 'memory',
-    algorithms: Object.values(ALGORITHMS),
-    // deno-lint-ignore require-await -- a fault must reject, not throw
-    async open(uri) {
-      const key = keys.get(uri.rest)
-      if (key === undefined) {
-        throw new SignetError('key_not_found', `no key ${JSON.stringify(uri.rest)} in memory`)
-      }
-      return handle(key)
+    algorithms,
+    async open(uri, { signal } = {}) {
+      const name = nameOf(uri)
+      checkAborted(signal)
+      const key = await keys.get(name)?.catch(() => undefined)
+      checkAborted(signal)
+      if (key !== undefined) return handle(key)
+      throw new SignetError('key_not_found', `no key ${quoted(name)} in memory`)
     },
-    async generate(uri, algorithm) {
-      if (keys.has(uri.rest)) {
-        throw new SignetError('file_exists', `there is a key ${JSON.stringify(uri.rest)} already`)
+    async generate(uri, algorithm, { signal } = {}) {
+      const name = nameOf(uri)
+      requireAlgorithm(algorithms, algorithm)
+      checkAborted(signal)
+      if (keys.has(name)) {
+        throw new SignetError('file_exists', `there is a key ${quoted(name)} already`)
       }
-      const key = await generateKey(algorithm, options)
-      keys.set(uri.rest, key)
-      return handle(key)
+      // Taken before the work begins: of two at once, one comes to be.
+      const making = generateKey(algorithm, options)
+      keys.set(name, making)
+      try {
+        return handle(await abortable(making, signal))
+      } catch (error) {
+        keys.delete(name)
+        throw error
+      }
     },
   }
 }

@@ -1,5 +1,27 @@
 /** The keys room: handles that sign, keys that verify, where they come from and how they are written. */
 export {
+  type Certificate,
+  certificateLabel,
+  parseCertificate,
+  readCertificates,
+} from './certificate.ts'
+export {
+  type AuthorityKeyId,
+  type Extensions,
+  type KeyUsage,
+  type NameConstraints,
+  PURPOSE,
+} from './certificate_extensions.ts'
+export {
+  type DistinguishedName,
+  type GeneralName,
+  type GeneralNameKind,
+  generalNameText,
+  type NameAttribute,
+  nameText,
+} from './certificate_names.ts'
+export { certificatePath, MAX_CHAIN, type PathOptions } from './certificate_path.ts'
+export {
   insecureToClearPem,
   type ReadKeyOptions,
   readPrivateKey,
@@ -9,7 +31,15 @@ export {
   toPublicPem,
 } from './encoding.ts'
 export { fromJwk, type Jwk, type JwkContent, toJwk } from './jwk.ts'
-export { checkAborted, type Key, keyOf, signMessage, type SignOptions } from './key.ts'
+export {
+  abortable,
+  checkAborted,
+  type Key,
+  keyOf,
+  type KeySigner,
+  signMessage,
+  type SignOptions,
+} from './key.ts'
 export {
   formatJwks,
   formatKeyset,
@@ -34,6 +64,6 @@ export {
   type ScryptCost,
 } from './pbes2.ts'
 export { fromPem, type PemBlock, pemDigest, toPem } from './pem.ts'
-export { type KeyProvider, type Keyring, keyring } from './provider.ts'
+export { type KeyProvider, type Keyring, keyring, requireAlgorithm } from './provider.ts'
 export { type PublicKey, publicKey, type PublicKeyOptions, thumbprint } from './public_key.ts'
 export { type KeyUri, parseKeyUri, uriAttributes } from './uri.ts'

@@ -1,7 +1,8 @@
 /**
  * Encrypted PKCS#8: `EncryptedPrivateKeyInfo` with PBES2 (RFC 8018 §6.2, appendix A.4). Read: PBKDF2 with
  * HMAC-SHA-1/256/384/512 and scrypt (RFC 7914 §7), AES-CBC of 128, 192 and 256 bits. Written: scrypt with
- * N = 2^17, r = 8, p = 1 (128 MiB) and AES-256-CBC, which OpenSSL reads.
+ * N = 2^14, r = 8, p = 8 and AES-256-CBC. That is the work of N = 2^17 with p = 1 in 16 MiB instead of
+ * 128 MiB: OpenSSL's `pkey` takes no more than 32 MiB, and a worker has not so much to give.
  *
  * CBC proves nothing about its plaintext: whoever reads must check the key against its public half.
  */
@@ -34,7 +35,7 @@ export interface Pbes2Options {
   readonly cost?: ScryptCost | undefined
 }
 
-const COST: ScryptCost = { N: 2 ** 17, r: 8, p: 1 }
+const COST: ScryptCost = { N: 2 ** 14, r: 8, p: 8 }
 const OID = {
   pbes2: derOid('1.2.840.113549.1.5.13'),
   pbkdf2: derOid('1.2.840.113549.1.5.12'),

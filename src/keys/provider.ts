@@ -16,8 +16,19 @@ export interface KeyProvider {
   readonly algorithms: readonly Algorithm[]
   /** Opens an existing key. */
   open(uri: KeyUri, options?: SignOptions): Promise<Key>
-  /** Makes a key at a URI where there is none (`file_exists` otherwise). */
+  /**
+   * Makes a key at a URI where there is none (`file_exists` otherwise), of one of `algorithms`
+   * (`algorithm_unsupported` otherwise). Of two calls at once for one URI, one makes its key.
+   */
   generate(uri: KeyUri, algorithm: Algorithm, options?: SignOptions): Promise<Key>
+}
+
+/** Throws `algorithm_unsupported` for an algorithm that a provider does not declare. */
+export function requireAlgorithm(declared: readonly Algorithm[], algorithm: Algorithm): void {
+  if (declared.includes(algorithm)) return
+  throw new SignetError('algorithm_unsupported', `no ${algorithm.name} key can be made here`, {
+    remedy: `use ${declared.map(({ name }) => name).join(', ')}`,
+  })
 }
 
 /** The providers of a program, asked by scheme. */

@@ -2,7 +2,7 @@
  * Key URIs: one text names a key wherever it lives. The part after the scheme belongs to the provider;
  * `attributes` reads the grammar that RFC 7512 gives `pkcs11:` and that `awskms:` shares.
  */
-import { SignetError } from '../errors.ts'
+import { quoted, SignetError } from '../errors.ts'
 
 /** A key URI, taken apart as far as all schemes agree. */
 export interface KeyUri {
@@ -43,7 +43,10 @@ export function uriAttributes(uri: KeyUri, known: readonly string[]): Map<string
     if (!known.includes(name) || value.length === 0) {
       throw new SignetError(
         'uri_malformed',
-        `${uri.scheme}: URI has an unknown attribute ${JSON.stringify(name.slice(0, 40))}`,
+        // What has no "=" may be a value that slipped out of its attribute: a PIN.
+        value.length === 0
+          ? `${uri.scheme}: URI has an attribute without a value`
+          : `${uri.scheme}: URI has an unknown attribute ${quoted(name)}`,
         { remedy: `known are ${known.join(', ')}` },
       )
     }

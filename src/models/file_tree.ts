@@ -11,8 +11,8 @@ export interface TreeEntry {
   readonly path: string
   /** What it is; only a `file` can be digested, unless the tree was told to follow links. */
   readonly kind: 'file' | 'symlink' | 'special'
-  /** Bytes. 0 for what is no file. */
-  readonly size: number
+  /** Bytes; 0 for what is no file, undefined where the tree does not know. */
+  readonly size: number | undefined
 }
 
 /** What to digest of one file. */

@@ -1,0 +1,51 @@
+#!/usr/bin/env -S deno run -A
+/** The command line's front door: puts the backends and the commands together. */
+import { lstatSync } from 'node:fs'
+import process from 'node:process'
+import manifest from './deno.json' with { type: 'json' }
+import type { Backends, CliContext } from './src/cli/context.ts'
+import { main } from './src/cli/main.ts'
+import { terminal } from './src/cli/terminal.ts'
+import { type Keyring, keyring } from './src/keys/mod.ts'
+import { SignetError } from './src/errors.ts'
+
+const stat = (path: string) => lstatSync(path, { throwIfNoEntry: false })
+
+/** The backends of this machine, each loaded when first used. */
+const backends: Backends = {
+  openTree: async (path, options) => (await import('./backends/fs.ts')).folderTree(path, options),
+  // deno-lint-ignore require-await -- the port is asynchronous
+  exists: async (path) => stat(path) !== undefined,
+  // deno-lint-ignore require-await -- a fault must reject, not throw
+  async isFolder(path) {
+    const found = stat(path)
+    if (found === undefined) {
+      throw new SignetError('file_unreadable', `there is no ${path}`, { where: path })
+    }
+    return found.isDirectory()
+  },
+  readFile: async (path, maxBytes) =>
+    (await import('./backends/files.ts')).readLimited(path, maxBytes),
+  writeFile: async (path, bytes, options) =>
+    (await import('./backends/files.ts')).writeNew(path, bytes, options),
+  runtime: runtime(),
+  inventory: () => Promise.resolve([]),
+  async keyring(options) {
+    const { fileKeys } = await import('./backends/file_keys.ts')
+    // A keyset file may name a key of another store, so this provider needs the others.
+    const ring: Keyring = keyring(
+      fileKeys({ ...options, open: (uri, more) => ring.open(uri, more) }),
+    )
+    return ring
+  },
+}
+
+function runtime(): string {
+  const { deno, bun, node } = process.versions as Record<string, string | undefined>
+  return deno !== undefined ? `Deno ${deno}` : bun !== undefined ? `Bun ${bun}` : `Node ${node}`
+}
+
+const stop = new AbortController()
+process.once('SIGINT', () => stop.abort())
+const context: CliContext = { backends, terminal, signal: stop.signal }
+process.exitCode = await main(process.argv.slice(2), context, manifest.version)

@@ -1,0 +1,85 @@
+/**
+ * What a command needs of the world: backends that `cli.ts` puts in, and the three streams. Tests hand
+ * in their own.
+ */
+import type { Keyring } from '../keys/mod.ts'
+import type { FileTree } from '../models/mod.ts'
+
+/** Options of key providers, from the flags of a command. */
+export interface ProviderOptions {
+  /** Asked when a key turns out to be encrypted, or is to be; `purpose` names what for. None: undefined. */
+  passphrase(purpose: string): Promise<string | undefined>
+  /** Keys may lie in the clear. */
+  readonly insecureClearKey: boolean
+  /** Says something that the user should know. */
+  warn(message: string): void
+}
+
+/** An optional part and whether it is there. */
+export interface Part {
+  readonly name: string
+  readonly state: string
+}
+
+/** The world behind the command line. Everything is loaded when first used: a verification must start fast. */
+export interface Backends {
+  /** A folder or a single file as tree. */
+  openTree(
+    path: string,
+    options: { readonly workers?: number | undefined; readonly insecureFollowSymlinks?: boolean },
+  ): Promise<FileTree>
+  /** Whether there is something at a path. */
+  exists(path: string): Promise<boolean>
+  /** Whether a path is a folder; `file_unreadable` if there is nothing. */
+  isFolder(path: string): Promise<boolean>
+  /** A file's bytes, at most so many. */
+  readFile(path: string, maxBytes: number): Promise<Uint8Array>
+  /** Writes a file whole or not at all; refuses to overwrite unless told (`file_exists`). */
+  writeFile(
+    path: string,
+    bytes: Uint8Array,
+    options: { readonly overwrite?: boolean; readonly mode?: 0o600 | 0o644 },
+  ): Promise<void>
+  /** Name and version of the runtime. */
+  readonly runtime: string
+  /** Optional parts, for `signet doctor`. */
+  inventory(): Promise<readonly Part[]>
+  /** All providers of keys, after the flags of a command. */
+  keyring(options: ProviderOptions): Promise<Keyring>
+}
+
+/** Streams of a command. */
+export interface Terminal {
+  /** The answer: standard output. */
+  out(text: string): void
+  /** Messages and progress: standard error. */
+  err(text: string): void
+  /** Whether standard error is a terminal, so that a bar can be drawn. */
+  readonly interactive: boolean
+  /** Columns of that terminal. */
+  readonly columns: number
+  /** Reads a line without echo; undefined where nobody can type. */
+  askSecret?: ((prompt: string) => Promise<string>) | undefined
+}
+
+/** The context of a run. */
+export interface CliContext {
+  /** The world. */
+  readonly backends: Backends
+  /** The streams. */
+  readonly terminal: Terminal
+  /** Ends the run: Ctrl-C. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** A run of one command: the context, and what its flags make of it. */
+export interface Run extends CliContext {
+  /** A machine-readable answer was asked for. */
+  readonly json: boolean
+  /** Opens keys with the passphrase flags of this command; for `fresh` ones a passphrase is typed twice. */
+  keyring(fresh?: boolean): Promise<Keyring>
+  /** Says something on standard error, unless `--quiet`. */
+  say(text: string): void
+  /** The answer: a value for `--json`, a text for people. */
+  answer(value: unknown, text: string): void
+}

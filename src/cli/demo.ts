@@ -1,0 +1,21 @@
+/** `signet demo`: the main job of a room on real input, in about a minute, for people to watch and CI to run. */
+import type { Command } from 'commander'
+import { action, common, type CommonFlags, group } from './command.ts'
+import type { CliContext } from './context.ts'
+
+/** The group. */
+export function demoCommands(context: CliContext): Command {
+  const demo = group(context, 'demo', 'the main job of a room on real input, to watch')
+  common(demo.command('seal'))
+    .description('seal a real model, verify it, and see forgeries refused')
+    .option('--model <folder>', "a model folder; default: that of npm's @vladmandic/face-api")
+    .option('--keep', 'keep the working folder')
+    .action(
+      action(
+        context,
+        async (run, flags: CommonFlags & { model?: string; keep?: boolean }) =>
+          await (await import('./demo_seal.ts')).demoSeal(run, flags),
+      ),
+    )
+  return demo
+}

@@ -1,0 +1,255 @@
+/** `signet keys`: make, show, rotate and try keys, wherever they live. */
+import type { Command } from 'commander'
+import { type Algorithm, algorithm, ALGORITHMS } from '../algorithms.ts'
+import { utf8 } from '../bytes.ts'
+import { SignetError } from '../errors.ts'
+import {
+  formatJwks,
+  formatKeyset,
+  type Key,
+  type Keyset,
+  newKeyset,
+  parseKeyset,
+  type PublicKey,
+  revoke,
+  rotate,
+  toPublicPem,
+} from '../keys/mod.ts'
+import { keyHint } from '../models/mod.ts'
+import { action, common, type CommonFlags, group, several, withKeys } from './command.ts'
+import type { CliContext, Run } from './context.ts'
+import { MAX_KEY_FILE, onePublic, openPublic } from './public_side.ts'
+import { printable, table } from './text.ts'
+
+interface NewFlags extends CommonFlags {
+  readonly key: string
+  readonly algorithm: string
+  readonly keyset?: string
+  readonly name?: string
+}
+
+const EXAMPLES = `
+Examples:
+  signet keys new --key alice.pem --keyset alice.keys.json --name alice
+  signet keys new --key alice-pq.pem --algorithm ML-DSA-65-Ed25519
+  signet keys show --key alice.keys.json --jwks > jwks.json
+  signet keys rotate --keyset alice.keys.json --key alice-2.pem --until 2027-01-01
+
+Algorithms: ${Object.keys(ALGORITHMS).join(', ')}.
+Seals made with ES256, ES384 and ES512 verify in every OMS verifier; ML-DSA-65-Ed25519 withstands quantum
+computers and verifies in signet.`
+
+/** The group. */
+export function keysCommands(context: CliContext): Command {
+  const keys = group(context, 'keys', 'make, show, rotate and try keys').addHelpText(
+    'after',
+    EXAMPLES,
+  )
+  withKeys(keys.command('new'))
+    .description('make a key; the file or store must not have one yet')
+    .requiredOption(
+      '--key <uri>',
+      'where the key shall live: a file, or a URI such as memory:, pkcs11:, awskms:',
+    )
+    .option('--algorithm <name>', 'what kind of key', 'ES256')
+    .option('--keyset <file>', 'add it as primary key to a keyset, which is made if need be')
+    .option('--name <name>', 'whose keyset it is; needed when the keyset is made')
+    .action(action(context, newKey))
+  withKeys(keys.command('show'))
+    .description('show the public side of a key')
+    .requiredOption('--key <uri>', 'a key file, a keyset, a PEM, JWK or JWKS file, or a key URI')
+    .option('--pem', 'as PEM')
+    .option('--jwk', 'as JWK')
+    .option('--jwks', 'as JWK Set, for publication')
+    .action(action(context, show))
+  common(keys.command('list'))
+    .description('list the members of keysets')
+    .argument('<keyset...>', 'keyset files')
+    .action(action(context, list))
+  withKeys(keys.command('rotate'))
+    .description('make a new primary key; the old one still verifies')
+    .requiredOption('--keyset <file>', 'the keyset')
+    .requiredOption('--key <uri>', 'where the new key shall live')
+    .option('--algorithm <name>', 'what kind of key; default: as the old one')
+    .option('--until <date>', 'the old key verifies until then (ISO 8601); default: without end')
+    .action(action(context, rotateKey))
+  common(keys.command('revoke'))
+    .description('revoke a member of a keyset: it verifies nothing any more')
+    .requiredOption('--keyset <file>', 'the keyset')
+    .requiredOption('--id <id>', 'key id, see: signet keys list')
+    .action(action(context, revokeKey))
+  withKeys(keys.command('test'))
+    .description('sign and verify with a key, in every mode that it declares')
+    .requiredOption('--key <uri>', 'the key', several)
+    .action(action(context, test))
+  return keys
+}
+
+async function newKey(run: Run, flags: NewFlags): Promise<void> {
+  const entry = algorithm(flags.algorithm)
+  // Everything that can be refused is refused before a key exists.
+  const before = flags.keyset === undefined ? undefined : await readKeyset(run, flags.keyset, true)
+  if (before === undefined && flags.keyset !== undefined && flags.name === undefined) {
+    throw new SignetError('usage_invalid', 'a new keyset needs a --name')
+  }
+  const key = await generate(run, flags.key, entry)
+  if (flags.keyset !== undefined) {
+    const keyset = before === undefined
+      ? newKeyset(flags.name!, key.publicKey, flags.key)
+      : rotate(before, key.publicKey, flags.key)
+    await writeKeyset(run, flags.keyset, keyset, before !== undefined)
+  }
+  run.answer(await describe(key.publicKey), await describeText(key.publicKey))
+  await key.close()
+}
+
+async function show(
+  run: Run,
+  flags: CommonFlags & { key: string; pem?: boolean; jwk?: boolean; jwks?: boolean },
+): Promise<void> {
+  if (flags.jwks) {
+    const side = await openPublic(run, flags.key)
+    run.terminal.out('keyset' in side ? formatJwks(side.keyset) : jwksOf(side.keys))
+    return
+  }
+  const key = await onePublic(run, flags.key)
+  if (flags.pem) run.terminal.out(toPublicPem(key))
+  else if (flags.jwk) run.terminal.out(JSON.stringify({ ...key.jwk, kid: key.id }, null, 2) + '\n')
+  else run.answer(await describe(key), await describeText(key))
+}
+
+async function list(run: Run, _flags: CommonFlags, files: string[]): Promise<void> {
+  const keysets = await Promise.all(files.map((file) => readKeyset(run, file)))
+  const rows = keysets.flatMap((keyset) =>
+    keyset!.members.map((member) => ({
+      name: keyset!.name,
+      id: member.key.id,
+      algorithm: member.key.algorithm.name,
+      status: member.status,
+      notBefore: date(member.notBefore),
+      notAfter: date(member.notAfter),
+      revokedAt: date(member.revokedAt),
+      key: member.uri,
+    }))
+  )
+  const text = rows.map((row) => [
+    printable(row.name),
+    row.id,
+    row.algorithm,
+    row.revokedAt === undefined ? row.status : `revoked ${row.revokedAt}`,
+    row.notAfter === undefined ? '' : `until ${row.notAfter}`,
+    printable(row.key ?? ''),
+  ])
+  run.answer(rows, table(text))
+}
+
+async function rotateKey(
+  run: Run,
+  flags: CommonFlags & { keyset: string; key: string; algorithm?: string; until?: string },
+): Promise<void> {
+  const until = flags.until === undefined ? undefined : seconds(flags.until)
+  const keyset = (await readKeyset(run, flags.keyset))!
+  const old = keyset.members.find(({ status }) => status === 'primary')?.key.algorithm.name
+  const key = await generate(run, flags.key, algorithm(flags.algorithm ?? old ?? 'ES256'))
+  await writeKeyset(run, flags.keyset, rotate(keyset, key.publicKey, flags.key, until), true)
+  run.answer(await describe(key.publicKey), await describeText(key.publicKey))
+  await key.close()
+}
+
+async function revokeKey(
+  run: Run,
+  flags: CommonFlags & { keyset: string; id: string },
+): Promise<void> {
+  const keyset = (await readKeyset(run, flags.keyset))!
+  const now = Math.floor(Date.now() / 1000)
+  await writeKeyset(run, flags.keyset, revoke(keyset, flags.id, now), true)
+  run.answer({ id: flags.id, revokedAt: date(now) }, `${flags.id} revoked`)
+}
+
+async function test(run: Run, flags: CommonFlags & { key: string[] }): Promise<void> {
+  const results = []
+  for (const uri of flags.key) {
+    const key = await (await run.keyring()).open(uri)
+    const modes: Record<string, number> = {}
+    for (const mode of key.modes) modes[mode] = await timeSignature(key, mode)
+    results.push({ ...await describe(key.publicKey), modes })
+    await key.close()
+  }
+  const text = results.map(({ id, algorithm, modes }) =>
+    `${id}  ${algorithm}\n` +
+    Object.entries(modes).map(([mode, ms]) =>
+      `  ${mode.padEnd(12)} signed and verified in ${ms.toFixed(1)} ms`
+    ).join('\n')
+  )
+  run.answer(results, text.join('\n'))
+}
+
+async function timeSignature(key: Key, mode: Key['modes'][number]): Promise<number> {
+  const { hash } = key.publicKey.algorithm
+  const message = utf8('signet keys test')
+  const bytes = mode === 'message'
+    ? message
+    : mode === 'digest'
+    ? new Uint8Array(await crypto.subtle.digest(hash!, message))
+    : crypto.getRandomValues(new Uint8Array(64))
+  const start = performance.now()
+  const signature = await key.sign({ mode, bytes })
+  const input = mode === 'external-mu'
+    ? { mode, bytes }
+    : { mode: 'message', bytes: message } as const
+  if (!await key.publicKey.verify(input, signature)) {
+    throw new SignetError('key_backend_unavailable', `the signature of a ${mode} does not verify`)
+  }
+  return performance.now() - start
+}
+
+async function generate(run: Run, uri: string, entry: Algorithm): Promise<Key> {
+  const { provider, uri: parsed } = (await run.keyring(true)).provider(uri)
+  return await provider.generate(parsed, entry, { signal: run.signal })
+}
+
+/** A keyset file; undefined if there is none and that is fine. */
+async function readKeyset(run: Run, file: string, mayLack = false): Promise<Keyset | undefined> {
+  if (mayLack && !await run.backends.exists(file)) return undefined
+  return await parseKeyset(await run.backends.readFile(file, MAX_KEY_FILE))
+}
+
+async function writeKeyset(
+  run: Run,
+  file: string,
+  keyset: Keyset,
+  overwrite: boolean,
+): Promise<void> {
+  await run.backends.writeFile(file, utf8(formatKeyset(keyset)), { overwrite, mode: 0o644 })
+}
+
+async function describe(key: PublicKey) {
+  return { id: key.id, algorithm: key.algorithm.name, hint: await keyHint(key) }
+}
+
+async function describeText(key: PublicKey): Promise<string> {
+  const { id, algorithm, hint } = await describe(key)
+  return table([['key id', id], ['algorithm', algorithm], ['OMS hint', hint]])
+}
+
+function jwksOf(keys: readonly PublicKey[]): string {
+  return JSON.stringify(
+    { keys: keys.map((key) => ({ ...key.jwk, kid: key.id, use: 'sig' })) },
+    null,
+    2,
+  ) +
+    '\n'
+}
+
+function date(at: number | undefined): string | undefined {
+  return at === undefined || at > 8.64e12 ? undefined : new Date(at * 1000).toISOString()
+}
+
+/** Seconds since 1970 of an ISO date. */
+export function seconds(text: string): number {
+  const ms = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(text) : NaN
+  if (Number.isNaN(ms)) {
+    throw new SignetError('usage_invalid', `${JSON.stringify(text)} is no ISO 8601 date`)
+  }
+  return Math.floor(ms / 1000)
+}

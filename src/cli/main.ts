@@ -1,0 +1,58 @@
+/** The command line: all groups under one program. */
+import { Command } from 'commander'
+import { runProgram } from './command.ts'
+import type { CliContext } from './context.ts'
+
+/** Groups by name; each is loaded when it is asked for, so that a verification starts fast. */
+const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command>][] = [
+  [
+    'keys',
+    'make, show, rotate and try keys',
+    async (context) => (await import('./keys.ts')).keysCommands(context),
+  ],
+  [
+    'model',
+    'seal a model folder and verify it elsewhere',
+    async (context) => (await import('./model.ts')).modelCommands(context),
+  ],
+  [
+    'doctor',
+    'say what runs on what here',
+    async (context) => (await import('./doctor.ts')).doctorCommand(context),
+  ],
+  [
+    'demo',
+    'the main job of a room on real input, to watch',
+    async (context) => (await import('./demo.ts')).demoCommands(context),
+  ],
+]
+
+const EXIT_HELP = `
+Exit codes: 0 ok, 1 usage, 2 input/output or unparsable, 3 signature invalid, 4 signer not trusted,
+5 content differs, 6 denied by policy, 7 key backend unavailable.`
+
+/** Runs a command line; gives the exit code and throws nothing. */
+export async function main(
+  args: readonly string[],
+  context: CliContext,
+  version: string,
+): Promise<number> {
+  const program = new Command('signet')
+    .description('Prove whose key, what was sealed, who may do what, and what was done.')
+    .version(version, '-V, --version', 'print the version')
+    .exitOverride()
+    .configureOutput({ writeOut: context.terminal.out, writeErr: context.terminal.err })
+    .showHelpAfterError('(signet --help shows what there is)')
+    .addHelpText('after', EXIT_HELP)
+  const [wanted] = args.filter((arg) => !arg.startsWith('-'))
+  for (const [name, description, load] of GROUPS) {
+    program.addCommand(
+      name === wanted ? await load(context) : new Command(name).description(description),
+    )
+  }
+  if (args.length === 0) {
+    program.outputHelp()
+    return 0
+  }
+  return await runProgram(program, args, context)
+}

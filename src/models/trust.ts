@@ -1,0 +1,70 @@
+/** Whom a verifier of seals trusts, and who of them a bundle says it is from. */
+import { type Bytes, toHex } from '../bytes.ts'
+import { SignetError } from '../errors.ts'
+import {
+  type Keyset,
+  type KeysetMember,
+  pemDigest,
+  type PublicKey,
+  refusal,
+  toPublicPem,
+} from '../keys/mod.ts'
+
+/** A key that may seal, and whose it is. */
+export interface TrustedSigner extends KeysetMember {
+  /** Name of the publisher, if the key came with one. */
+  readonly publisher?: string | undefined
+}
+
+/** A certificate authority whose certificates may seal. */
+export interface TrustedRoot {
+  /** DER of the root certificate. */
+  readonly certificate: Bytes
+  /** Name of the publisher, if the root stands for one. */
+  readonly publisher?: string | undefined
+}
+
+/** Whom a verifier trusts. Comes from the verifier's own files, never from a bundle. */
+export interface Trust {
+  /** Keys. */
+  readonly signers: readonly TrustedSigner[]
+  /** Roots of certificates. */
+  readonly roots?: readonly TrustedRoot[] | undefined
+  /** How many different publishers must have sealed. */
+  readonly threshold?: number | undefined
+}
+
+/** Trusts plain keys, without a name or an end. */
+export function trustKeys(...keys: readonly PublicKey[]): Trust {
+  return { signers: keys.map((key) => ({ key, status: 'primary' })) }
+}
+
+/** Trusts the members of a keyset, within their validity. */
+export function trustKeyset(keyset: Keyset): Trust {
+  return { signers: keyset.members.map((member) => ({ ...member, publisher: keyset.name })) }
+}
+
+/** OMS's name of a key: hex SHA-256 of its PEM (OMS v1.0 §4.1). */
+export async function keyHint(key: PublicKey): Promise<string> {
+  return toHex(await pemDigest(toPublicPem(key)))
+}
+
+/**
+ * The trusted keys that a hint may mean; without a hint all of them. The hint only selects: a wrong one
+ * finds nobody, a forged one finds a key under which the signature will not hold.
+ */
+export async function signersFor(trust: Trust, hint: string | undefined): Promise<TrustedSigner[]> {
+  const hints = await Promise.all(trust.signers.map(({ key }) => keyHint(key)))
+  const found = trust.signers.filter((_, i) => hint === undefined || hints[i] === hint)
+  if (found.length > 0) return found
+  throw new SignetError('signer_untrusted', 'the seal names a key that is not trusted here', {
+    ...(hint === undefined ? {} : { where: `key hint ${JSON.stringify(hint.slice(0, 64))}` }),
+    remedy: "give the signer's public key with --key, or add it to your publishers",
+  })
+}
+
+/** Throws why a signer is not believed at a time (seconds since 1970), if so. */
+export function checkValidity(signer: TrustedSigner, now: number): void {
+  const error = refusal(signer, now)
+  if (error !== undefined) throw error
+}
