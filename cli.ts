@@ -28,6 +28,8 @@ const backends: Backends = {
     (await import('./backends/files.ts')).readLimited(path, maxBytes),
   writeFile: async (path, bytes, options) =>
     (await import('./backends/files.ts')).writeNew(path, bytes, options),
+  logStorage: async (folder) => (await import('./backends/log_fs.ts')).fileLogStorage(folder),
+  sha256: async () => (await import('./backends/node_sha256.ts')).nodeSha256,
   runtime: runtime(),
   inventory: () => Promise.resolve([]),
   async keyring(options) {

@@ -115,13 +115,7 @@ class FileWriter implements LogWriter {
         const scan = scanJournal(bytes, path)
         files.push({ path, handle, length: scan.end })
         scans.push(scan)
-        if (scan.end < bytes.length) {
-          await handle.truncate(scan.end)
-          await handle.datasync()
-        }
       }
-      await syncFolder(fs, join(folder, '.signet'))
-      await syncFolder(fs, folder)
       const [a, b] = scans as [Scan, Scan]
       const newest = (a.frames.at(-1)?.number ?? -1) > (b.frames.at(-1)?.number ?? -1) ? 0 : 1
       const frames = newest === 0 ? [...b.frames, ...a.frames] : [...a.frames, ...b.frames]
@@ -133,6 +127,14 @@ class FileWriter implements LogWriter {
           )
         }
       }
+      // Nothing is written before all has been found to be in order.
+      for (const [i, { handle, length }] of files.entries()) {
+        if (scans[i]!.cut === 0) continue
+        await handle.truncate(length)
+        await handle.datasync()
+      }
+      await syncFolder(fs, join(folder, '.signet'))
+      await syncFolder(fs, folder)
       return new FileWriter(folder, fs, lock, files as [JournalFile, JournalFile], {
         records: frames.map(({ record }) => record),
         cut: a.cut + b.cut,
@@ -237,7 +239,7 @@ class FileWriter implements LogWriter {
     const file = resourcePath(this.#folder, path)
     const parent = dirname(file)
     if (bytes === undefined) {
-      await this.#fs.rm(file, { force: true })
+      await this.#fs.rm(file, { force: true, recursive: true })
       return
     }
     const secret = path.startsWith('private/')
@@ -374,7 +376,9 @@ async function syncFolder(fs: FileSystem, folder: string): Promise<void> {
 
 function resourcePath(folder: string, path: string): string {
   if (/^private\/(?:x[0-9]{3}\/)*[0-9]{3}$/.test(path)) return join(folder, '.signet', path)
-  if (path === 'checkpoint' || parseTilePath(path) !== undefined) return join(folder, path)
+  // A folder of partial tiles is deleted whole.
+  const tile = path.replace(/\.p$/, '')
+  if (path === 'checkpoint' || parseTilePath(tile) !== undefined) return join(folder, path)
   throw new TypeError('not a path of a log resource')
 }
 

@@ -60,7 +60,9 @@ function sqliteWriter(path: string, database: DatabaseSync, unlock: () => void):
   const newest = database.prepare('SELECT max(number) AS number FROM journal')
   const forget = database.prepare('DELETE FROM journal WHERE number <= ?')
   const put = database.prepare('INSERT OR REPLACE INTO resource (path, bytes) VALUES (?, ?)')
-  const remove = database.prepare('DELETE FROM resource WHERE path = ?')
+  const remove = database.prepare(
+    "DELETE FROM resource WHERE path = ?1 OR substr(path, 1, length(?1) + 1) = ?1 || '/'",
+  )
   const check = () => {
     if (!open) throw new SignetError('log_closed', 'the writer gave its lock back')
   }

@@ -16,6 +16,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./model.ts')).modelCommands(context),
   ],
   [
+    'log',
+    'append to a log, and prove what is in it',
+    async (context) => (await import('./log.ts')).logCommands(context),
+  ],
+  [
     'doctor',
     'say what runs on what here',
     async (context) => (await import('./doctor.ts')).doctorCommand(context),

@@ -30,8 +30,11 @@ export function memoryLogStorage(): LogStorage {
           check()
           const before = journal.length
           for (const { path, bytes } of await changes) {
-            if (bytes === undefined) resources.delete(path)
-            else resources.set(path, bytes.slice())
+            if (bytes !== undefined) resources.set(path, bytes.slice())
+            else {
+              const gone = [...resources.keys()].filter((one) => `${one}/`.startsWith(`${path}/`))
+              for (const one of gone) resources.delete(one)
+            }
           }
           journal = journal.slice(before)
         },

@@ -8,9 +8,7 @@ import type { Bytes } from '../bytes.ts'
 /** The port. {@link LogStorage.read} needs no lock and works beside a writer. */
 export interface LogStorage {
   /**
-   * The bytes of a resource, or undefined. A partial tile that is gone may be answered with the first
-   * hashes or entries of a wider one by the caller, who asks for it by its own path.
-   * Throws `io_failed`.
+   * The bytes of a resource, or undefined. Throws `io_failed`.
    */
   read(path: string): Promise<Bytes | undefined>
   /**
@@ -43,7 +41,7 @@ export interface LogWriter {
   release(): Promise<void>
 }
 
-/** A resource to write or, without bytes, to delete. */
+/** A resource to write or, without bytes, to delete. Deleting takes all below the path along (`tile/0/000.p`). */
 export interface Change {
   /** Its path. */
   readonly path: string

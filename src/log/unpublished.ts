@@ -23,15 +23,16 @@ export class Unpublished {
   #openings = new Map<number, Bytes>()
   #bytes = 0
   #removals: string[] = []
-  /** Paths of the partial tiles published last and before that: a slow reader may still need those. */
-  #partials: readonly string[]
-  #older: readonly string[] = []
+  /**
+   * Tiles filled by the last publication. tlog-tiles wants partial tiles kept until the full one is there;
+   * they go one publication later, so that a reader in between finds either.
+   */
+  #filled: readonly string[] = []
 
   /** `entries` are those of the unfilled bundle that the published tree ends with. */
   constructor(edge: TreeEdge, entries: readonly Bytes[] = []) {
     this.#start = edge.size - edge.size % TILE_WIDTH
     this.#entries = [...entries]
-    this.#partials = partialPaths(edge)
   }
 
   /** Bytes of the entries and openings that wait. */
@@ -74,11 +75,9 @@ export class Unpublished {
     const start = this.#start
     const entries = this.#entries.slice()
     const [tiles, openings, removals] = [this.#tiles, this.#openings, this.#removals]
-    const partials = partialPaths(edge)
     const partialTiles = edge.partialTiles
-    const stale = this.#older.filter((path) =>
-      !partials.includes(path) && !this.#partials.includes(path)
-    )
+    const filled = tiles.flatMap((tile) => fullPaths(tile))
+    const stale = this.#filled.map((path) => `${path}.p`)
     this.#tiles = []
     this.#openings = new Map()
     this.#removals = []
@@ -93,8 +92,7 @@ export class Unpublished {
         this.#bytes -= bytes
         this.#start = size - size % TILE_WIDTH
         this.#entries.splice(0, this.#start - start)
-        this.#older = this.#partials
-        this.#partials = partials
+        this.#filled = filled
       },
       failed: () => {
         this.#tiles = [...tiles, ...this.#tiles]
@@ -125,9 +123,8 @@ function bundles(start: number, entries: readonly Bytes[]): Change[] {
   return changes
 }
 
-function partialPaths(edge: TreeEdge): string[] {
-  return edge.partialTiles.flatMap((tile) => {
-    const path = tilePath(tile)
-    return tile.level === 0 ? [path, tilePath({ ...tile, level: 'entries' })] : [path]
-  })
+/** A full tile, and the bundle of a full tile of leaves. */
+function fullPaths(tile: FullTile): string[] {
+  const path = tilePath(tile)
+  return tile.level === 0 ? [path, tilePath({ ...tile, level: 'entries' })] : [path]
 }

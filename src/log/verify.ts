@@ -3,11 +3,11 @@ import { type Bytes, equalBytes, fromUtf8 } from '../bytes.ts'
 import { type ErrorCode, isSignetError, SignetError } from '../errors.ts'
 import { checkAborted } from '../keys/mod.ts'
 import type { TreeHead } from './checkpoint.ts'
-import { TreeEdge } from './edge.ts'
+import { type FullTile, TreeEdge } from './edge.ts'
 import { parseEntry } from './entry.ts'
 import { defaultHasher, type TreeHasher } from './merkle.ts'
 import { decodeBundle, decodeTile, TILE_WIDTH, tilePath, widthAt } from './tile.ts'
-import type { LogReader } from './view.ts'
+import { type LogReader, readTile } from './view.ts'
 
 /** Options of {@link verifyLog}. */
 export interface VerifyLogOptions {
@@ -95,8 +95,8 @@ class Verification {
   async read(n: number): Promise<readonly [Bytes | undefined, Bytes | undefined]> {
     const width = widthAt('entries', n, this.#head.size)
     return await Promise.all([
-      this.#reader.read(tilePath({ level: 'entries', n, width })),
-      this.#reader.read(tilePath({ level: 0, n, width })),
+      readTile(this.#reader, { level: 'entries', n, width }),
+      readTile(this.#reader, { level: 0, n, width }),
     ])
   }
 
@@ -125,14 +125,14 @@ class Verification {
       const full = this.#edge.append(expected ?? leaf ?? new Uint8Array(32))
       for (const tile of full) {
         // Level 0 is what was just read; the tiles above must be what follows from it.
-        if (tile.level !== 0) await this.#compare(tilePath(tile), tile.bytes)
+        if (tile.level !== 0) await this.#compare(tile)
       }
     }
   }
 
   async report(): Promise<LogReport> {
     for (const tile of this.#edge.partialTiles) {
-      if (tile.level !== 0) await this.#compare(tilePath(tile), tile.bytes)
+      if (tile.level !== 0) await this.#compare(tile)
     }
     if (!equalBytes(this.#edge.root, this.#head.root)) {
       this.#fault(
@@ -201,8 +201,10 @@ class Verification {
     this.#options.onEntry?.(index, entry)
   }
 
-  async #compare(path: string, expected: Bytes): Promise<void> {
-    const found = await this.#reader.read(path)
+  async #compare(tile: FullTile): Promise<void> {
+    const path = tilePath(tile)
+    const expected = tile.bytes
+    const found = await readTile(this.#reader, tile)
     if (found === undefined) this.#fault('log_corrupt', `${path} is missing`, path)
     else if (!equalBytes(found, expected)) {
       this.#fault('log_corrupt', `${path} does not follow from the entries below it`, path)

@@ -10,6 +10,7 @@ import {
   consistencyRanges,
   defaultHasher,
   foldSubtrees,
+  HASH_BYTES,
   inclusionRanges,
   type Range,
   rootOf,
@@ -18,7 +19,7 @@ import {
   verifyInclusion,
 } from './merkle.ts'
 import type { LogProof } from './proof.ts'
-import { decodeBundle, decodeTile, TILE_WIDTH, tilePath, widthAt } from './tile.ts'
+import { decodeBundle, decodeTile, TILE_WIDTH, type TileName, tilePath, widthAt } from './tile.ts'
 
 /** Reads resources; the part of a storage that a view needs. */
 export interface LogReader {
@@ -69,7 +70,7 @@ export class LogView {
   async bundle(n: number): Promise<readonly Bytes[]> {
     const width = widthAt('entries', n, this.head.size)
     const path = tilePath({ level: 'entries', n, width })
-    const bytes = await this.#read('entries', n, width)
+    const bytes = await readTile(this.#reader, { level: 'entries', n, width })
     if (bytes === undefined) {
       throw new SignetError('log_missing', `${path} is not there: pruned or lost`, { where: path })
     }
@@ -151,18 +152,9 @@ export class LogView {
   }
 
   async #readTile(level: number, n: number, width: number, path: string): Promise<Bytes[]> {
-    const bytes = await this.#read(level, n, width)
+    const bytes = await readTile(this.#reader, { level, n, width })
     if (bytes === undefined) throw corrupt(`${path} is missing`, undefined, path)
     return decodeTile(bytes, width, path)
-  }
-
-  /** A partial tile may be gone once a wider one is there (tlog-tiles); then the first part of that one serves. */
-  async #read(level: number | 'entries', n: number, width: number): Promise<Bytes | undefined> {
-    const bytes = await this.#reader.read(tilePath({ level, n, width }))
-    if (bytes !== undefined || width === TILE_WIDTH) return bytes
-    const full = await this.#reader.read(tilePath({ level, n, width: TILE_WIDTH }))
-    if (full === undefined) return undefined
-    return full.subarray(0, level === 'entries' ? bundleLength(full, width) : width * 32)
   }
 
   /** The hash of a complete subtree, from the lowest tile level that has it. */
@@ -180,6 +172,20 @@ export class LogView {
     if (hashes.length < (end - start) / unit) throw corrupt('a tile is too short')
     return rootOf(hashes, this.#hasher)
   }
+}
+
+/**
+ * The bytes of a tile or bundle. A partial one may be gone once the full one is there (tlog-tiles); then the
+ * first part of that serves.
+ */
+export async function readTile(reader: LogReader, tile: TileName): Promise<Bytes | undefined> {
+  const bytes = await reader.read(tilePath(tile))
+  if (bytes !== undefined || tile.width === TILE_WIDTH) return bytes
+  const full = await reader.read(tilePath({ ...tile, width: TILE_WIDTH }))
+  const length = tile.level === 'entries'
+    ? bundleLength(full ?? new Uint8Array(), tile.width)
+    : tile.width * HASH_BYTES
+  return full?.subarray(0, length)
 }
 
 function bundleLength(bytes: Bytes, width: number): number {

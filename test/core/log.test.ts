@@ -54,8 +54,13 @@ class Lab implements LogStorage {
         const all = await changes
         this.fault('publish')
         for (const { path, bytes } of all) {
-          if (bytes === undefined) this.resources.delete(path)
-          else this.resources.set(path, bytes)
+          if (bytes !== undefined) this.resources.set(path, bytes)
+          else {
+            const gone = [...this.resources.keys()].filter((one) =>
+              `${one}/`.startsWith(`${path}/`)
+            )
+            for (const one of gone) this.resources.delete(one)
+          }
         }
         this.journal = this.journal.slice(before)
       },

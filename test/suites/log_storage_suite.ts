@@ -127,6 +127,13 @@ export function logStorageSuite(name: string, place: () => LogPlace | Promise<Lo
     await writer.publish(now({ path: 'private/000' }, { path: 'checkpoint', bytes: utf8('2') }))
     assert.equal(await storage.read('private/000'), undefined)
     await writer.publish(now({ path: 'private/000' }))
+    // A folder of partial tiles goes whole, its full tile and its neighbours stay.
+    const kept = ['tile/0/000', 'tile/0/001.p/1'].map((path) => ({ path, bytes: utf8('kept') }))
+    const gone = [1, 2, 255].map((w) => ({ path: `tile/0/000.p/${w}`, bytes: utf8('gone') }))
+    await writer.publish(now(...kept, ...gone))
+    await writer.publish(now({ path: 'tile/0/000.p' }))
+    for (const { path } of gone) assert.equal(await storage.read(path), undefined)
+    for (const { path } of kept) assert.notEqual(await storage.read(path), undefined)
     await writer.release()
     const other = place.open()
     assert.equal(toHex((await other.read('checkpoint'))!), toHex(utf8('2')))
