@@ -104,8 +104,28 @@ export function logCommands(context: CliContext): Command {
     .argument('<log>', 'folder of the log')
     .requiredOption('--policy <file>', 'who the witnesses are (C2SP tlog-policy, with URLs)')
     .action(action(context, witness))
+  withWriter(log.command('import'))
+    .description('check the log of another system and take it in, its lines byte for byte')
+    .argument('<log>', 'folder of the log, made if need be')
+    .argument('<file>', 'Grantex audit JSONL (TypeScript or Python), or trusthandoff events')
+    .option('--signer <file>', "the device's public key, to verify signatures")
+    .option('--accept-faults', 'take it in even though its checks fail; the faults are logged too')
+    .action(
+      action(
+        context,
+        async (run, flags: ImportFlags, folder: string, file: string) =>
+          await (await import('./log_import.ts')).importLog(
+            run,
+            flags,
+            file,
+            (work) => writing(run, folder, flags, work),
+          ),
+      ),
+    )
   return log
 }
+
+type ImportFlags = WriterFlags & { readonly signer?: string; readonly acceptFaults?: boolean }
 
 interface WriterFlags extends CommonFlags {
   readonly key: string
