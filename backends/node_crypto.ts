@@ -31,7 +31,7 @@ function platformHash(algorithm: DigestAlgorithm): Hash | undefined {
  * Hashes as fast as the platform can. BLAKE3, which no runtime has today, falls back to the
  * portable hasher: seals name it seldom, and a WebAssembly package for it would be loaded by all.
  */
-export const nodeHasher: HasherFactory = (algorithm) => {
+export const nodeHasher: HasherFactory = (algorithm): ReturnType<HasherFactory> => {
   const hash = platformHash(algorithm)
   if (hash === undefined) return portableHasher(algorithm)
   return {
