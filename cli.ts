@@ -27,6 +27,9 @@ const backends: Backends = {
     (await import('./backends/files.ts')).readLimited(path, maxBytes),
   writeFile: async (path, bytes, options) =>
     (await import('./backends/files.ts')).writeNew(path, bytes, options),
+  replaceFile: async (path, bytes, expected) =>
+    (await import('./backends/replace.ts')).replaceFile(path, bytes, expected),
+  publishersMemory: async () => (await import('./backends/publishers_state.ts')).publishersState(),
   runtime: runtime(),
   inventory: () => Promise.resolve([]),
   keyring: async (options) => (await import('./backends/keyring.ts')).openKeyring(options),

@@ -16,6 +16,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./model.ts')).modelCommands(context),
   ],
   [
+    'publishers',
+    'keep the signed list of those whose seals count',
+    async (context) => (await import('./publishers.ts')).publishersCommands(context),
+  ],
+  [
     'doctor',
     'say what runs on what here',
     async (context) => (await import('./doctor.ts')).doctorCommand(context),

@@ -4,7 +4,6 @@ export {
   compareManifest,
   type CompareManifestOptions,
   importRegistry,
-  OLD_MANIFEST,
   parseSignedManifest,
   type SignedManifest,
   type UnverifiedClaims,

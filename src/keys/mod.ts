@@ -8,6 +8,7 @@ export {
 export {
   type AuthorityKeyId,
   type Extensions,
+  KEY_USAGES,
   type KeyUsage,
   type NameConstraints,
   PURPOSE,
