@@ -30,6 +30,8 @@ const backends: Backends = {
   replaceFile: async (path, bytes, expected) =>
     (await import('./backends/replace.ts')).replaceFile(path, bytes, expected),
   publishersMemory: async () => (await import('./backends/publishers_state.ts')).publishersState(),
+  logStorage: async (folder) => (await import('./backends/log_fs.ts')).fileLogStorage(folder),
+  sha256: async () => (await import('./backends/node_sha256.ts')).nodeSha256,
   runtime: runtime(),
   inventory: () => Promise.resolve([]),
   keyring: async (options) => (await import('./backends/keyring.ts')).openKeyring(options),

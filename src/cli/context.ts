@@ -4,6 +4,7 @@
  */
 import type { Keyring } from '../keys/mod.ts'
 import type { FileTree, PublishersMemory } from '../models/mod.ts'
+import type { LogStorage, Sha256 } from '../log/mod.ts'
 
 /** Options of key providers, from the flags of a command. */
 export interface ProviderOptions {
@@ -48,6 +49,10 @@ export interface Backends {
   readonly runtime: string
   /** Optional parts, for `signet doctor`. */
   inventory(): Promise<readonly Part[]>
+  /** The storage of a log in a folder. */
+  logStorage(folder: string): Promise<LogStorage>
+  /** SHA-256 as fast as the platform can. */
+  sha256(): Promise<Sha256>
   /** All providers of keys, after the flags of a command. */
   keyring(options: ProviderOptions): Promise<Keyring>
 }

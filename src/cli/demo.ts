@@ -28,5 +28,15 @@ export function demoCommands(context: CliContext): Command {
           await (await import('./demo_hsm.ts')).demoHsm(run, flags),
       ),
     )
+  common(demo.command('log'))
+    .description('kill the writer of a log, prove an entry, and see three ways of cheating noticed')
+    .option('--keep', 'keep the working folder')
+    .action(
+      action(
+        context,
+        async (run, flags: CommonFlags & { keep?: boolean }) =>
+          await (await import('./demo_log.ts')).demoLog(run, flags),
+      ),
+    )
   return demo
 }

@@ -21,6 +21,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./publishers.ts')).publishersCommands(context),
   ],
   [
+    'log',
+    'append to a log, and prove what is in it',
+    async (context) => (await import('./log.ts')).logCommands(context),
+  ],
+  [
     'doctor',
     'say what runs on what here',
     async (context) => (await import('./doctor.ts')).doctorCommand(context),

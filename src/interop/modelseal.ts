@@ -96,7 +96,12 @@ export class VerifiedManifest {
  */
 export function parseSignedManifest(bytes: Uint8Array): SignedManifest {
   return reading(() => {
-    const json = parseJson(bytes, { what: 'manifest', maxBytes: MAX_BUNDLE_BYTES, maxDepth: 32 })
+    const json = parseJson(bytes, {
+      what: 'manifest',
+      maxBytes: MAX_BUNDLE_BYTES,
+      maxDepth: 32,
+      maxValues: 8_000_000, // four for each file
+    })
     const file = new Members(json, 'file')
     const signature = new Members(file.get('signature'), 'signature')
     const algorithm = signature.text('algorithm')

@@ -34,7 +34,9 @@ export type DataKeyState = 'active' | 'decrypt-only' | 'destroyed'
 
 /** Whose data keys, and what for. */
 export interface DataKeyScope {
+  /** Whose. */
   readonly tenant: string
+  /** What for. */
   readonly purpose: string
 }
 
@@ -44,6 +46,7 @@ export interface DataKeyRecord {
   readonly id: string
   /** Counts up from 1. */
   readonly version: number
+  /** What it may do. */
   readonly state: DataKeyState
   /** Which KEK wrapped it ({@link Kek.id}). */
   readonly kek: string
@@ -81,6 +84,7 @@ export interface DataKeyOptions {
   readonly kek: Kek
   /** Opens a KEK of earlier days by its id; `key_not_found` where there is none. */
   readonly earlier?: ((id: string) => Promise<Kek>) | undefined
+  /** Where records are kept. */
   readonly store: DataKeyStore
   /** Seconds since 1970. Default: the clock. */
   readonly now?: (() => number) | undefined
