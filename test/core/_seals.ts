@@ -139,3 +139,16 @@ export function bytesOf(json: unknown): Bytes {
 export function filesOf(files: Readonly<Record<string, string>>): Map<string, StreamFile> {
   return new Map(Object.entries(files).map(([path, content]) => [path, utf8(content)]))
 }
+
+/** Names that no seal may hold, by what is wrong with them. */
+export const BAD_NAMES: Readonly<Record<string, readonly string[]>> = {
+  'empty': [''],
+  'absolute': ['/', '/etc/passwd', '//host/share', '///'],
+  'climbing': ['..', '../x', 'a/..', 'a/../b', 'a/b/..', '../../x', 'a/../../b'],
+  'dotted': ['./a', 'a/.', 'a/./b', './.', './'],
+  'with an empty component': ['a//b', 'a/', 'a/b/', 'a///b'],
+  'with a NUL': ['\0', 'a\0', 'a\0.txt', 'a/\0/b'],
+  'with a backslash': ['\\', 'a\\b', '..\\x', 'C:\\x', '\\\\host\\share'],
+  'with a lone surrogate': ['\ud800', 'a\udc00', 'a/\udfff/b', '\udc00\ud800'],
+  'longer than any path': ['a'.repeat(4097), 'a/'.repeat(3000) + 'a'],
+}
