@@ -182,8 +182,8 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-// deno-lint-ignore no-control-regex -- these are what is replaced
 const ODD =
+  // deno-lint-ignore no-control-regex -- these are what is replaced
   /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
 
 /** Text as HTML text. What turns the direction of writing, and controls, are shown as escapes. */
