@@ -16,6 +16,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./model.ts')).modelCommands(context),
   ],
   [
+    'publishers',
+    'keep the signed list of those whose seals count',
+    async (context) => (await import('./publishers.ts')).publishersCommands(context),
+  ],
+  [
     'log',
     'append to a log, and prove what is in it',
     async (context) => (await import('./log.ts')).logCommands(context),

@@ -22,7 +22,8 @@ export function rsaPrivateKey(numbers: RsaNumbers): Bytes {
 
 /**
  * Members of an `RSAPublicKey` or `RSAPrivateKey`. Moduli below 2048 and above 8192 bits and public
- * exponents below 65537 or even ones are refused (FIPS 186-5 §5.1; the upper bound keeps hostile keys cheap).
+ * exponents below 65537 or even ones are refused (FIPS 186-5 §5.1; the upper bound keeps hostile keys cheap),
+ * and so is a private number longer than the modulus: what a platform does with one is not known.
  */
 export function rsaNumbers(encoded: Uint8Array, kind: 'public' | 'private'): RsaNumbers {
   const outer = new DerReader(encoded, `RSA ${kind} key`)
@@ -36,6 +37,9 @@ export function rsaNumbers(encoded: Uint8Array, kind: 'public' | 'private'): Rsa
   const bits = n.length * 8 - Math.clz32(n[0]!) + 24
   if (bits < 2048 || bits > 8192) {
     throw new SignetError('key_malformed', `RSA modulus has ${bits} bits; 2048 to 8192 are taken`)
+  }
+  if (n.at(-1)! % 2 === 0 || Object.values(numbers).some((number) => number.length > n.length)) {
+    throw new SignetError('key_malformed', 'RSA modulus is even, or a number is longer than it')
   }
   if (e.length < 3 || e.length > 8 || e.at(-1)! % 2 === 0) {
     throw new SignetError('key_malformed', 'RSA public exponent is even, below 65537 or too large')

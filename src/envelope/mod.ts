@@ -19,6 +19,14 @@ export {
   type VerificationMaterial,
 } from './sigstore_bundle.ts'
 export {
+  appendRotation,
+  followRotations,
+  formatRotations,
+  parseRotations,
+  ROTATION_TYPE,
+  type RotationOptions,
+} from './rotation.ts'
+export {
   ED25519_NOTE,
   formatNoteSignature,
   formatVkey,

@@ -6,7 +6,9 @@ import { type LexicalJson, parseLexical } from './lexical_json.ts'
 
 /** A fault of a foreign log, and the line (from 1) that has it. */
 export interface LineFault {
+  /** Counts from 1. */
   readonly line: number
+  /** What is wrong. */
   readonly message: string
 }
 

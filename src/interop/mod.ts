@@ -7,7 +7,6 @@ export {
   compareManifest,
   type CompareManifestOptions,
   importRegistry,
-  OLD_MANIFEST,
   parseSignedManifest,
   type SignedManifest,
   type UnverifiedClaims,

@@ -64,8 +64,13 @@ export async function toEncryptedPem(
   options: Pbes2Options & { readonly cost?: ScryptCost | undefined } = {},
 ): Promise<string> {
   if (passphrase === '') throw new SignetError('passphrase_required', 'the passphrase is empty')
-  const encrypted = await encryptPkcs8(toPkcs8(algorithm, pair), passphrase, options)
-  return toPem('ENCRYPTED PRIVATE KEY', encrypted) + publicBlock(algorithm, pair)
+  const pkcs8 = toPkcs8(algorithm, pair)
+  try {
+    const encrypted = await encryptPkcs8(pkcs8, passphrase, options)
+    return toPem('ENCRYPTED PRIVATE KEY', encrypted) + publicBlock(algorithm, pair)
+  } finally {
+    pkcs8.fill(0)
+  }
 }
 
 /** A key file whose private half lies in the clear. */
@@ -125,7 +130,11 @@ export async function readPrivateKey(
   options: ReadPrivateKeyOptions = {},
 ): Promise<Key> {
   const { algorithm, pair } = await readPrivatePair(textOf(file), options)
-  return await importKey(algorithm, pair, options)
+  try {
+    return await importKey(algorithm, pair, options)
+  } finally {
+    pair.privateKey.fill(0)
+  }
 }
 
 async function readPrivatePair(
@@ -152,7 +161,7 @@ async function readPrivatePair(
     throw new SignetError('key_malformed', 'the file holds more than one private key')
   }
   const isEncrypted = block.label === 'ENCRYPTED PRIVATE KEY'
-  if (!isEncrypted && block.label !== 'PRIVATE KEY') throw oldForm(block.label)
+  if (!isEncrypted && block.label !== 'PRIVATE KEY') throw otherForm(block.label)
   if (!isEncrypted) requireClear(options)
   const pkcs8 = isEncrypted
     ? await decryptPkcs8(block.bytes, await ask(options), options)
@@ -206,13 +215,12 @@ function noPrivateKey(): SignetError {
   return new SignetError('key_malformed', 'the file holds no private key')
 }
 
-/** What came before PKCS#8, and what came beside it. */
-function oldForm(label: string): SignetError {
-  return new SignetError('key_malformed', `the private key is not PKCS#8 but ${label}`, {
-    remedy: label === 'OPENSSH PRIVATE KEY'
-      ? 'convert it with: ssh-keygen -p -m PKCS8 -f FILE'
-      : 'convert it with: openssl pkcs8 -topk8 -scrypt -in FILE -out NEW',
-  })
+/** A private key in a form of somebody else's. */
+function otherForm(label: string): SignetError {
+  const remedy = label === 'OPENSSH PRIVATE KEY'
+    ? { remedy: 'convert a copy of it with: ssh-keygen -p -m PKCS8 -f COPY' }
+    : {}
+  return new SignetError('key_malformed', `the private key is not PKCS#8 but ${label}`, remedy)
 }
 
 function jwksOf(text: string): JsonObject[] {

@@ -13,7 +13,9 @@ import { SignetError } from '../errors.ts'
 export type Sha256 = (bytes: Uint8Array) => Bytes
 
 /** The portable {@link Sha256}. Backends bring faster ones. */
-export const portableSha256: Sha256 = (bytes) => nobleSha256(bytes) as Bytes
+export function portableSha256(bytes: Uint8Array): Bytes {
+  return nobleSha256(bytes) as Bytes
+}
 
 /** Length of every hash here. */
 export const HASH_BYTES = 32
