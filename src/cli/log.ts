@@ -79,6 +79,7 @@ export function logCommands(context: CliContext): Command {
     .argument('<target>', 'folder of a log, a .tlog-proof, or a file made by log export')
     .option('--strict', 'also read every entry strictly')
     .option('--entry <file>', 'the entry that a proof is of; default: the one in the proof')
+    .option('--html <file>', 'write the report of a log as a page too')
     .action(action(context, verifyTarget))
   withTrust(common(log.command('prove')))
     .description('prove one entry in a text file that verifies offline anywhere')
