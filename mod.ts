@@ -56,4 +56,6 @@ export {
 } from './src/crypto/mod.ts'
 export * from './src/keys/mod.ts'
 export * from './src/envelope/mod.ts'
+export * from './src/log/mod.ts'
 export * from './src/models/mod.ts'
+export * from './src/interop/mod.ts'

@@ -5,7 +5,7 @@
  */
 import { createHash, type Hash, scrypt } from 'node:crypto'
 import { type Bytes, owned } from '../src/bytes.ts'
-import { type DigestAlgorithm, type HasherFactory, portableHasher } from '../src/crypto/mod.ts'
+import { type DigestAlgorithm, type Hasher, portableHasher } from '../src/crypto/mod.ts'
 import { SignetError } from '../src/errors.ts'
 
 /** What OpenSSL calls each digest. */
@@ -31,7 +31,7 @@ function platformHash(algorithm: DigestAlgorithm): Hash | undefined {
  * Hashes as fast as the platform can. BLAKE3, which no runtime has today, falls back to the
  * portable hasher: seals name it seldom, and a WebAssembly package for it would be loaded by all.
  */
-export const nodeHasher: HasherFactory = (algorithm) => {
+export function nodeHasher(algorithm: DigestAlgorithm): Hasher | Promise<Hasher> {
   const hash = platformHash(algorithm)
   if (hash === undefined) return portableHasher(algorithm)
   return {

@@ -34,7 +34,7 @@ async function hashFolder(folder: string, workers: number): Promise<number> {
   const runner = async () => {
     for (let next = await entries.next(); !next.done; next = await entries.next()) {
       await tree.digest(next.value.path, { algorithm: 'sha256' })
-      bytes += next.value.size
+      bytes += next.value.size ?? 0
     }
   }
   await Promise.all(Array.from({ length: tree.parallel }, runner))

@@ -56,7 +56,7 @@ export interface AuthorityKeyId {
 }
 
 /** In the order of their bits. */
-const KEY_USAGES = [
+export const KEY_USAGES = [
   'digitalSignature',
   'contentCommitment',
   'keyEncipherment',

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import {
   ALGORITHMS,
   certificateChainFor,
+  certificateLabel,
   type CertificateOptions,
   formatBundle,
   generateKey,
@@ -19,7 +20,15 @@ import {
   verifySeal,
 } from '../../mod.ts'
 import { type Bytes, concat, fromBase64, toHex, utf8 } from '../../src/bytes.ts'
-import { der, fromPkcs8, fromSpki, TAG } from '../../src/crypto/mod.ts'
+import {
+  der,
+  derInteger,
+  derOid,
+  DerReader,
+  fromPkcs8,
+  fromSpki,
+  TAG,
+} from '../../src/crypto/mod.ts'
 import { isSignetError, SignetError } from '../../src/errors.ts'
 import { nameText } from '../../src/keys/mod.ts'
 import vectors from '../vectors/certificates.json' with { type: 'json' }
@@ -105,6 +114,14 @@ const REFUSED: readonly (readonly [
     ['rootWeak'],
   ],
 
+  [
+    "a link is signed with RSA by an issuer's key that is not",
+    ['rsa384', 'rsaCa'],
+    'certificate_untrusted',
+    /"CN=rsaCa,O=Good": it is signed with RSASSA-PKCS1-v1_5 with SHA-512, which is not for/,
+    ['impostorRsa'],
+  ],
+
   // Issuers.
   [
     'an issuer has no basic constraints',
@@ -160,6 +177,19 @@ const REFUSED: readonly (readonly [
     ['otherSerial', 'intermediate'],
     'certificate_untrusted',
     /is not the certificate that the authority key identifier/,
+  ],
+
+  [
+    'an issuer has no name',
+    ['ofNamelessCa', 'namelessCa'],
+    'certificate_untrusted',
+    /"CN=ofNamelessCa,O=Good": it names no issuer/,
+  ],
+  [
+    'the path has nine certificates',
+    ['long', 'long1', 'long2', 'long3', 'long4', 'long5', 'long6', 'long7'],
+    'certificate_untrusted',
+    /"CN=root,O=Good": a path of more than 8 certificates/,
   ],
 
   // Time.
@@ -268,6 +298,42 @@ const REFUSED: readonly (readonly [
   ],
 
   // Name constraints.
+  [
+    'a leaf constrains names',
+    ['ncOfLeaf', 'intermediate'],
+    'certificate_untrusted',
+    /it constrains names, and is not a CA/,
+  ],
+  [
+    'a CA is named against the constraints',
+    ['ncBelowBad', 'ncBadCa', 'constrainedCa'],
+    'certificate_untrusted',
+    /"CN=ncBadCa,O=Bad": its directory name/,
+  ],
+  [
+    'a leaf is named like its CA, against its constraints',
+    ['ncOtherSelf', 'ncOtherCa'],
+    'certificate_untrusted',
+    /its directory name is outside/,
+  ],
+  [
+    'a wildcard may be what is excluded',
+    ['ncWildcard', 'ncWildcardCa'],
+    'certificate_untrusted',
+    /its dns name can.t be judged/,
+  ],
+  [
+    'a kind of name is constrained that nobody can compare',
+    ['ncOtherName', 'ncOtherNameCa'],
+    'certificate_untrusted',
+    /its other name can.t be judged/,
+  ],
+  [
+    'there are too many names and constraints',
+    ['ncMany', 'ncManyCa'],
+    'certificate_untrusted',
+    /too many names and name constraints/,
+  ],
   ...([
     ['ncSubject', 'directory'],
     ['ncExcluded', 'directory'],
@@ -323,6 +389,17 @@ const TAKEN: readonly [what: string, ...names: readonly Name[]][] = [
     "a leaf named like its issuer and marked CA, as the reference's are",
     'oddLeaf',
     'intermediate',
+    'root',
+  ],
+  ['eight certificates', 'long', ...[7, 6, 5, 4, 3, 2, 1].map((i) => `long${i}` as Name)],
+  ['a leaf without a subject', 'nameless', 'intermediate', 'root'],
+  ['a leaf named by less than is excluded', 'ncShort', 'constrainedCa', 'root'],
+  ['many names under many constraints', 'ncFew', 'ncManyCa', 'root'],
+  [
+    'the renewal of a CA that must not have its own name',
+    'ncOther',
+    'ncOtherRenewedCa',
+    'ncOtherCa',
     'root',
   ],
   ['names inside of the constraints', 'ncInside', 'constrainedCa', 'root'],
@@ -389,6 +466,7 @@ test('what the caller trusts may be the leaf, or an intermediate', async () => {
   assert.equal((await verify(['selfSigned'], ['selfSigned'])).root.subject, 'CN=selfSigned,O=Good')
   assert.equal((await verify(['leaf'], ['leaf'])).subject, 'CN=leaf,O=Good')
   assert.equal((await verify(['leaf'], ['intermediate'])).root.subject, 'CN=intermediate,O=Good')
+  assert.equal((await verify(['caLeaf'], ['caLeaf'])).root.subject, 'CN=caLeaf,O=Good')
   // Being trusted does not make it fit, or valid.
   await assert.rejects(verify(['server'], ['server']), { code: 'certificate_untrusted' })
   await assert.rejects(verify(['expired'], ['expired']), { code: 'key_expired' })
@@ -434,8 +512,6 @@ const MALFORMED: readonly [what: string, change: (der: Bytes) => Uint8Array, mes
   ['hour 24', (one) => replaced(one, '250101000000Z', '250101240000Z'), /time does not exist/],
   ['second 60', (one) => replaced(one, '250101000000Z', '250101000060Z'), /time does not exist/],
   ['a local time', (one) => replaced(one, '250101000000Z', '2501010000+01'), /not of the form/],
-  // basicConstraints (2.5.29.19) becomes a second keyUsage (2.5.29.15), and the like.
-  ['an extension twice', (one) => replaced(one, '\x55\x1d\x13', '\x55\x1d\x0f'), /extension|bit/],
   [
     'a boolean that is 1',
     (one) => replaced(one, '\x55\x1d\x13\x01\x01\xff', '\x55\x1d\x13\x01\x01\x01'),
@@ -484,6 +560,163 @@ for (const [what, change, message] of MALFORMED) {
     )
   })
 }
+
+const seq = (...content: Uint8Array[]) => der(TAG.sequence, ...content)
+const octets = (content: Uint8Array) => der(TAG.octetString, content)
+const attribute = (text: string) =>
+  der(TAG.set, seq(derOid('2.5.4.3'), der(TAG.utf8String, utf8(text))))
+
+/** A certificate that nobody signed, to be parsed: with this serial, subject and these extensions. */
+function made({
+  serial = Uint8Array.of(1),
+  subject = seq(attribute('made')),
+  extensions = [],
+}: {
+  readonly serial?: Uint8Array
+  readonly subject?: Uint8Array
+  readonly extensions?: readonly Uint8Array[]
+}): Bytes {
+  const algorithm = seq(derOid('1.3.101.112'))
+  const time = der(TAG.utcTime, utf8('250101000000Z'))
+  const version = der(0xa0, derInteger(Uint8Array.of(2)))
+  const name = seq(attribute('maker'))
+  const { spki } = parseCertificate(bytes('leaf'))
+  const tail = extensions.length === 0 ? [] : [der(0xa3, seq(...extensions))]
+  return seq(
+    seq(
+      version,
+      der(TAG.integer, serial),
+      algorithm,
+      name,
+      seq(time, time),
+      subject,
+      spki,
+      ...tail,
+    ),
+    algorithm,
+    der(TAG.bitString, new Uint8Array(65)),
+  )
+}
+
+const extension = (id: string, value: Uint8Array) => seq(derOid(`2.5.29.${id}`), octets(value))
+const dns = (count: number) => Array.from({ length: count }, () => der(0x82, utf8('a')))
+const ip = (...octets: number[]) => der(0x87, Uint8Array.from(octets))
+const subtrees = (...bases: Uint8Array[]) => der(0xa0, ...bases.map((base) => seq(base)))
+
+/** What is wrong with it, and what is just right. */
+const UNMADE: readonly (readonly [
+  what: string,
+  message: RegExp,
+  wrong: Parameters<typeof made>[0],
+  right: Parameters<typeof made>[0],
+])[] = [
+  ['a serial number of 22 bytes', /serial number is too long/, {
+    serial: new Uint8Array(22).fill(1),
+  }, { serial: new Uint8Array(21).fill(1) }],
+  [
+    'an empty relative name',
+    /relative distinguished name is empty/,
+    { subject: seq(der(TAG.set)) },
+    { subject: seq() },
+  ],
+  ['a name of 65 attributes', /more than 64 attributes/, {
+    subject: seq(...Array(65).fill(attribute('x'))),
+  }, { subject: seq(...Array(64).fill(attribute('x'))) }],
+  ['a value with a tag of two bytes', /more than one octet/, {
+    subject: seq(der(TAG.set, seq(derOid('2.5.4.3'), der(0x1f, utf8('x'))))),
+  }, { subject: seq(der(TAG.set, seq(derOid('2.5.4.3'), der(0x1e, utf8('xy'))))) }],
+  ['an extension twice', /2\.5\.29\.14 is there twice/, {
+    extensions: [extension('14', octets(utf8('a'))), extension('14', octets(utf8('a')))],
+  }, { extensions: [extension('14', octets(utf8('a')))] }],
+  ['bytes after the value of an extension', /bytes follow/, {
+    extensions: [extension('14', concat(octets(utf8('a')), utf8('a')))],
+  }, { extensions: [extension('99', utf8('anything'))] }],
+  ['an empty list of names', /list of names is empty/, { extensions: [extension('17', seq())] }, {
+    extensions: [extension('17', seq(...dns(1)))],
+  }],
+  ['1025 names', /more than 1024/, { extensions: [extension('17', seq(...dns(1025)))] }, {
+    extensions: [extension('17', seq(...dns(1024)))],
+  }],
+  ['an address of 5 bytes', /neither 4 nor 16/, {
+    extensions: [extension('17', seq(ip(1, 2, 3, 4, 5)))],
+  }, { extensions: [extension('17', seq(ip(...new Array(16).fill(1))))] }],
+  ['a host name with a space', /characters that it must not have/, {
+    extensions: [extension('17', seq(der(0x82, utf8('a b'))))],
+  }, { extensions: [extension('17', seq(der(0x82, utf8('a.b'))))] }],
+  ['a host name that is not ASCII', /characters that it must not have/, {
+    extensions: [extension('17', seq(der(0x82, utf8('\u00e9'))))],
+  }, { extensions: [extension('17', seq(der(0x86, utf8('urn:x'))))] }],
+  ['a general name of no kind', /no known kind/, {
+    extensions: [extension('17', seq(der(0x89, utf8('a'))))],
+  }, { extensions: [extension('17', seq(der(0x88, utf8('a'))))] }],
+  [
+    'empty name constraints',
+    /name constraints are empty/,
+    { extensions: [extension('30', seq())] },
+    { extensions: [extension('30', seq(subtrees(...dns(1))))] },
+  ],
+  ['a mask with holes', /holes/, {
+    extensions: [extension('30', seq(subtrees(ip(1, 2, 3, 4, 255, 0, 255, 0))))],
+  }, { extensions: [extension('30', seq(subtrees(ip(1, 2, 3, 4, 255, 254, 0, 0))))] }],
+  ['a range of 4 bytes', /wrong length/, {
+    extensions: [extension('30', seq(subtrees(ip(1, 2, 3, 4))))],
+  }, { extensions: [extension('30', seq(subtrees(ip(...new Array(32).fill(0)))))] }],
+  ['a minimum of 1', /bytes follow/, {
+    extensions: [extension('30', seq(der(0xa0, seq(dns(1)[0]!, der(0x80, Uint8Array.of(1))))))],
+  }, { extensions: [extension('30', seq(der(0xa1, seq(dns(1)[0]!))))] }],
+]
+
+for (const [what, message, wrong, right] of UNMADE) {
+  test(`parseCertificate() refuses ${what}`, () => {
+    assert.throws(() => parseCertificate(made(wrong)), { code: 'certificate_malformed', message })
+    assert.ok(parseCertificate(made(right)))
+  })
+}
+
+test('a name is shown as RFC 4514 has it, and as hexadecimal where it is no text', () => {
+  const shown = (...rdns: Uint8Array[]) =>
+    nameText(parseCertificate(made({ subject: seq(...rdns) })).subject)
+  const value = (id: string, tag: number, content: Uint8Array) => seq(derOid(id), der(tag, content))
+  assert.equal(shown(attribute('a'), attribute('b')), 'CN=b,CN=a')
+  assert.equal(shown(attribute(' #,+"\\<>; ')), 'CN=\\ #\\,\\+\\"\\\\\\<\\>\\;\\ ')
+  assert.equal(
+    shown(attribute('#\0\u200b\u2028\u{e0041}')),
+    'CN=\\#\\00\\e2\\80\\8b\\e2\\80\\a8\\f3\\a0\\81\\81',
+  )
+  const two = [value('2.5.4.10', 0x13, utf8('o')), value('2.5.4.6', 0x13, utf8('DE'))]
+  assert.equal(shown(der(TAG.set, ...two)), 'O=o+C=DE')
+  assert.equal(shown(der(TAG.set, value('2.5.4.3', 0x1e, Uint8Array.of(1, 0x53)))), 'CN=\u0153')
+  for (
+    const [id, tag, content, text] of [
+      ['2.5.4.3', TAG.utf8String, Uint8Array.of(0xff), 'CN=#0c01ff'],
+      ['2.5.4.3', 0x13, Uint8Array.of(0xe9), 'CN=#1301e9'],
+      ['2.5.4.3', 0x1e, Uint8Array.of(0xd8, 0), 'CN=#1e02d800'],
+      ['2.5.4.3', TAG.integer, Uint8Array.of(7), 'CN=#020107'],
+      ['2.999.3', TAG.utf8String, utf8('x'), '2.999.3=#0c0178'],
+      ['2.25.1', TAG.utf8String, utf8('x'), '2.25.1=#0c0178'],
+    ] as const
+  ) {
+    assert.equal(shown(der(TAG.set, value(id, tag, content))), text)
+  }
+  const long = parseCertificate(made({ subject: seq(attribute('x'.repeat(5000))) }))
+  assert.ok(certificateLabel(long).length < 130)
+})
+
+test('object identifiers have one encoding', () => {
+  const read = (...octets: number[]) =>
+    new DerReader(der(TAG.oid, Uint8Array.from(octets)), 'test').readOid()
+  assert.throws(() => read(), { code: 'der_malformed' })
+  assert.throws(() => read(0x2a, 0x80, 0x01), { code: 'der_malformed', message: /padded/ })
+  assert.throws(() => read(0x2a, 0x81), { code: 'der_malformed', message: /cut off/ })
+  assert.throws(() => read(...new Array(65).fill(1)), { code: 'der_malformed', message: /long/ })
+  assert.equal(read(...new Array(64).fill(1)).length, 3 + 63 * 2)
+  // X.690 §8.19.5 has the first; the second is a UUID's.
+  assert.equal(read(0x88, 0x37, 0x03), '2.999.3')
+  assert.equal(
+    read(0x69, ...new Array(18).fill(0xff), 0x7f),
+    `2.25.${(1n << 133n) - 1n}`,
+  )
+})
 
 test('no flipped bit and no garbled byte in a chain ever verifies, or throws anything but a SignetError', async () => {
   // The RSA chain in whole, for it verifies fast; of the other every third byte.
@@ -617,6 +850,8 @@ test('verifySeal() takes a seal of a certificate under a trusted root, and names
     publisher: 'good',
     certificate: 'CN=leaf,O=Good',
   })
+  const nameless = await verifySeal(await sealed('nameless', 'intermediate'), trust, { now: at })
+  assert.equal(nameless.signer.certificate, 'spiffe://good.example/a, good.example')
   const old = await sealed('expired', 'intermediate')
   await assert.rejects(verifySeal(old, trust, { now: at }), { code: 'key_expired' })
   assert.ok(await verifySeal(old, trust, { now: at, skipCertificateExpiry: true }))

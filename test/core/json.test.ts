@@ -157,6 +157,45 @@ test('parseJson() refuses 20 MB of brackets at once', () => {
   assert.ok(performance.now() - started < 2000)
 })
 
+test('parseJson() refuses more values than it was told, however they are nested', () => {
+  const limited = (maxValues: number) => ({ maxValues, maxBytes: 2 ** 30 })
+  for (const text of ['[[],[],[]]', '{"a":{},"b":{"c":0}}', '[[[[]]]]', '["",null,[true]]']) {
+    const values = text === '["",null,[true]]' ? 5 : 4
+    parseJson(text, limited(values))
+    assert.throws(() => parseJson(text, limited(values - 1)), { code: 'too_large' }, text)
+  }
+  // In memory each of these is thirty times as long.
+  for (const one of ['[],', '{},', '{"a":{}},', '"",']) {
+    const text = `[${one.repeat(20e6 / one.length)}0]`
+    assert.throws(() => parseJson(text, limited(10_000)), { code: 'too_large' })
+  }
+})
+
+test('parseJson() reads 8 MB of escapes without a piece of memory for each', () => {
+  const escapes = `"${'\\n'.repeat(4e6)}"`
+  const text = parseJson(escapes, { maxBytes: 2 ** 30 }) as string
+  assert.equal(text.length, 4e6)
+  assert.ok(!/[^\n]/.test(text))
+  const backslashes = '\\'.repeat(4e6)
+  assert.equal(parseJson(`"${backslashes}"`, { maxBytes: 2 ** 30 }), '\\'.repeat(2e6))
+  for (const open of [`"${backslashes}\\"`, `"${'\\"'.repeat(4e6)}`]) {
+    assert.throws(() => parseJson(open, { maxBytes: 2 ** 30 }), { code: 'json_malformed' })
+  }
+})
+
+test('parseJson() refuses control characters and unknown escapes in strings and names of any length', () => {
+  for (const length of [0, 1, 100, 70_000]) {
+    const filler = 'x'.repeat(length)
+    for (const fault of ['\u0000', '\n', '\u001f', '\\x', '\\u12', '\\u{41}']) {
+      refuses('json_malformed', [`"${filler}${fault}"`, `{"${filler}${fault}":1}`])
+      refuses('json_malformed', [`["${fault}${filler}"]`])
+    }
+    refuses('json_surrogate', [`"${filler}\\ud800"`, `{"${filler}\ud800":1}`])
+    assert.equal(parseJson(`"${filler}\\u0041\\/\\""`), `${filler}A/"`)
+    assert.deepEqual(Object.keys(parseJson(`{"${filler}\\u0041":1}`) as object), [`${filler}A`])
+  }
+})
+
 test('parseJson() takes long strings, long arrays and many escapes in time', () => {
   const long = 'x'.repeat(4e6)
   assert.equal(parseJson(JSON.stringify(long)), long)

@@ -65,6 +65,10 @@ function branch(
   }
 }
 
+function many(count: number, line: (i: number) => string): string {
+  return Array.from({ length: count }, (_, i) => line(i)).join(',')
+}
+
 /** Names are `key:kind`; a certificate is made after the one that issues it. */
 const CERTIFICATES: Readonly<Record<string, Certificate>> = {
   root: { key: 'root:p384', subject: org('root'), extensions: CA, md: 'sha384' },
@@ -79,6 +83,11 @@ const CERTIFICATES: Readonly<Record<string, Certificate>> = {
     ...LEAF,
     'subjectAltName=URI:spiffe://good.example/ci,email:ci@good.example,DNS:good.example,IP:192.0.2.7',
   ]),
+
+  nameless: {
+    ...leaf('', [...LEAF, 'subjectAltName=critical,URI:spiffe://good.example/a,DNS:good.example']),
+    subject: '/',
+  },
 
   // Every way to sign. The first signs with a hash that is not its curve's.
   mixedCa: {
@@ -125,6 +134,12 @@ const CERTIFICATES: Readonly<Record<string, Certificate>> = {
     md: 'sha384',
   },
 
+  impostorRsa: {
+    key: 'impostorRsa:p256',
+    subject: org('rootRsa'),
+    extensions: [...CA.slice(0, 2), 'subjectKeyIdentifier=none'],
+  },
+
   // Issuers that may not issue.
   ...branch('noBasicConstraints', ['keyUsage=digitalSignature', SKI, AKI]),
   ...branch('notCa', ['basicConstraints=critical,CA:FALSE', SKI, AKI]),
@@ -154,6 +169,24 @@ const CERTIFICATES: Readonly<Record<string, Certificate>> = {
     extensions: INTERMEDIATE,
   },
   renewed: leaf('renewed', LEAF, 'renewedCa'),
+
+  // Seven CAs one below the other.
+  ...Object.fromEntries([1, 2, 3, 4, 5, 6, 7].map((i) => [`long${i}`, {
+    key: `long${i}:p256`,
+    by: i === 1 ? 'root' : `long${i - 1}`,
+    subject: org(`long${i}`),
+    extensions: INTERMEDIATE,
+    md: i === 1 ? 'sha384' : 'sha256',
+  }])),
+  long: leaf('long', LEAF, 'long7'),
+  namelessCa: {
+    key: 'namelessCa:p256',
+    by: 'root',
+    subject: '/',
+    extensions: INTERMEDIATE,
+    md: 'sha384',
+  },
+  ofNamelessCa: leaf('ofNamelessCa', LEAF, 'namelessCa'),
 
   // A circle that no root is in.
   circleA: { key: 'circleA:p256', subject: org('circleA'), extensions: CA },
@@ -230,8 +263,52 @@ const CERTIFICATES: Readonly<Record<string, Certificate>> = {
   ncInside: leaf('inside', [
     ...LEAF,
     'subjectAltName=DNS:a.good.example,DNS:good.example,URI:https://a.good.example/x,' +
-    'email:a@good.example,IP:192.0.2.200',
+    'email:a@good.example,IP:192.0.2.200,URI:https://user@b.good.example:8080',
   ], 'constrainedCa'),
+  ncShort: { ...leaf('x', LEAF, 'constrainedCa'), subject: '/O=Good' },
+  ncOfLeaf: leaf('ncOfLeaf', [...LEAF, 'nameConstraints=permitted;DNS:good.example']),
+  ncBadCa: {
+    key: 'ncBadCa:p256',
+    by: 'constrainedCa',
+    subject: '/O=Bad/CN=ncBadCa',
+    extensions: INTERMEDIATE,
+  },
+  ncBelowBad: leaf('ncBelowBad', LEAF, 'ncBadCa'),
+  // Its own name is outside of what it may name: that binds its leaves, not its renewal (§6.1.3 b).
+  ncOtherCa: {
+    key: 'ncOtherCa:p256',
+    by: 'root',
+    subject: '/O=Other/CN=ncOtherCa',
+    extensions: [...INTERMEDIATE, 'nameConstraints=permitted;dirName:good'],
+    md: 'sha384',
+  },
+  ncOtherRenewedCa: {
+    key: 'ncOtherRenewedCa:p256',
+    by: 'ncOtherCa',
+    subject: '/O=Other/CN=ncOtherCa',
+    extensions: INTERMEDIATE,
+  },
+  ncOther: leaf('ncOther', LEAF, 'ncOtherRenewedCa'),
+  ncOtherSelf: { ...leaf('x', LEAF, 'ncOtherCa'), subject: '/O=Other/CN=ncOtherCa' },
+  ...branch('ncWildcard', [...INTERMEDIATE, 'nameConstraints=critical,excluded;DNS:a.example']),
+  ncWildcard: leaf('ncWildcard', [...LEAF, 'subjectAltName=DNS:*.example'], 'ncWildcardCa'),
+  ...branch('ncOtherName', [
+    ...INTERMEDIATE,
+    'nameConstraints=critical,excluded;otherName:1.2.3.4;UTF8:x',
+  ]),
+  ncOtherName: leaf('ncOtherName', [
+    ...LEAF,
+    'subjectAltName=otherName:1.2.3.4;UTF8:y',
+  ], 'ncOtherNameCa'),
+  ...branch('ncMany', [
+    ...INTERMEDIATE,
+    `nameConstraints=critical,${many(129, (i) => `permitted;DNS:${i}.a`)}`,
+  ]),
+  ncMany: leaf('ncMany', [
+    ...LEAF,
+    `subjectAltName=${many(128, (i) => `DNS:${i}.a`)}`,
+  ], 'ncManyCa'),
+  ncFew: leaf('ncFew', [...LEAF, `subjectAltName=${many(126, (i) => `DNS:${i}.a`)}`], 'ncManyCa'),
   ncSubject: { ...leaf('x', LEAF, 'constrainedCa'), subject: '/O=Bad/CN=x' },
   ncExcluded: { ...leaf('x', LEAF, 'constrainedCa'), subject: '/O=Good/OU=EVIL/CN=x' },
   ncMailbox: {
