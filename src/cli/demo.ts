@@ -17,6 +17,17 @@ export function demoCommands(context: CliContext): Command {
           await (await import('./demo_seal.ts')).demoSeal(run, flags),
       ),
     )
+  common(demo.command('hsm'))
+    .description('seal a real model with keys in a token and in a KMS, and see them fail')
+    .option('--model <folder>', "a model folder; default: that of npm's @vladmandic/face-api")
+    .option('--keep', 'keep the working folder')
+    .action(
+      action(
+        context,
+        async (run, flags: CommonFlags & { model?: string; keep?: boolean }) =>
+          await (await import('./demo_hsm.ts')).demoHsm(run, flags),
+      ),
+    )
   common(demo.command('log'))
     .description('kill the writer of a log, prove an entry, and see three ways of cheating noticed')
     .option('--keep', 'keep the working folder')

@@ -106,6 +106,10 @@ export function keysCommands(context: CliContext): Command {
     .requiredOption('--keyset <file>', 'the keyset')
     .requiredOption('--id <id>', 'key id, see: signet keys list')
     .action(action(context, revokeKey))
+  withKeys(keys.command('kek'))
+    .description('make a key that wraps other keys, in a token or a KMS')
+    .requiredOption('--key <uri>', 'where it shall live')
+    .action(action(context, newKek))
   withKeys(keys.command('test'))
     .description('sign and verify with a key, in every mode that it declares')
     .requiredOption('--key <uri>', 'the key', several)
@@ -224,6 +228,12 @@ async function revokeKey(
   const now = Math.floor(Date.now() / 1000)
   await writeKeyset(run, flags.keyset, revoke(keyset, flags.id, now), true)
   run.answer({ id: flags.id, revokedAt: date(now) }, `${flags.id} revoked`)
+}
+
+async function newKek(run: Run, flags: CommonFlags & { key: string }): Promise<void> {
+  const kek = await (await run.keyring()).generateKek(flags.key, { signal: run.signal })
+  await kek.close()
+  run.answer({ id: kek.id }, kek.id)
 }
 
 async function test(run: Run, flags: CommonFlags & { key: string[] }): Promise<void> {

@@ -35,6 +35,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     'the main job of a room on real input, to watch',
     async (context) => (await import('./demo.ts')).demoCommands(context),
   ],
+  [
+    'cosign-plugin',
+    'answer cosign as the program sigstore-kms-signet',
+    async (context) => (await import('./cosign_plugin.ts')).cosignPluginCommand(context),
+  ],
 ]
 
 const EXIT_HELP = `

@@ -24,6 +24,8 @@ export interface KeyProvider {
   generate(uri: KeyUri, algorithm: Algorithm, options?: SignOptions): Promise<Key>
   /** Opens a key that encrypts other keys, where the store has such (see {@link Kek}). */
   openKek?(uri: KeyUri, options?: SignOptions): Promise<Kek>
+  /** Makes a key that encrypts other keys, where there is none of that name (`file_exists`). */
+  generateKek?(uri: KeyUri, options?: SignOptions): Promise<Kek>
 }
 
 /** Throws `algorithm_unsupported` for an algorithm that a provider does not declare. */
@@ -42,6 +44,8 @@ export interface Keyring {
   open(uri: string, options?: SignOptions): Promise<Key>
   /** Opens a key encryption key by its URI; `usage_invalid` where the provider has none. */
   openKek(uri: string, options?: SignOptions): Promise<Kek>
+  /** Makes one. */
+  generateKek(uri: string, options?: SignOptions): Promise<Kek>
 }
 
 /** Puts providers together. */
@@ -63,8 +67,13 @@ export function keyring(...providers: readonly KeyProvider[]): Keyring {
     },
     openKek: async (text, options) => {
       const { provider, uri } = find(text)
-      if (provider.openKek !== undefined) return await provider.openKek(uri, options)
-      throw new SignetError('usage_invalid', `${uri.scheme}: keys do not encrypt other keys`)
+      if (provider.openKek === undefined) throw noKeks(uri.scheme)
+      return await provider.openKek(uri, options)
+    },
+    generateKek: async (text, options) => {
+      const { provider, uri } = find(text)
+      if (provider.generateKek === undefined) throw noKeks(uri.scheme)
+      return await provider.generateKek(uri, options)
     },
   }
 }
@@ -87,9 +96,18 @@ export function lazyKeys(
     generate: async (uri, algorithm, options) =>
       await (await provider()).generate(uri, algorithm, options),
     openKek: async (uri, options) => {
-      const { openKek } = await provider()
-      if (openKek !== undefined) return await openKek(uri, options)
-      throw new SignetError('usage_invalid', `${scheme}: keys do not encrypt other keys`)
+      const loaded = await provider()
+      if (loaded.openKek === undefined) throw noKeks(scheme)
+      return await loaded.openKek(uri, options)
+    },
+    generateKek: async (uri, options) => {
+      const loaded = await provider()
+      if (loaded.generateKek === undefined) throw noKeks(scheme)
+      return await loaded.generateKek(uri, options)
     },
   }
+}
+
+function noKeks(scheme: string): SignetError {
+  return new SignetError('usage_invalid', `${scheme}: keys do not encrypt other keys`)
 }
