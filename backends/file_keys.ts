@@ -22,7 +22,7 @@ import { fileURLToPath } from 'node:url'
 import { type Algorithm, ALGORITHMS } from '../src/algorithms.ts'
 import { concat, fromUtf8, utf8 } from '../src/bytes.ts'
 import { generateRaw } from '../src/crypto/mod.ts'
-import { isSignetError, SignetError } from '../src/errors.ts'
+import { isSignetError, quoted, SignetError } from '../src/errors.ts'
 import { isObject, parseJson } from '../src/json.ts'
 import {
   abortable,
@@ -64,7 +64,7 @@ export interface FileKeysOptions {
   readonly open?: ((uri: string, options?: SignOptions) => Promise<Key>) | undefined
   /** RSA keys in PEM name no signature scheme; this does. Default `RS256`. */
   readonly rsa?: 'RS256' | 'PS256' | undefined
-  /** Cost of scrypt in files that are written. Default N = 2^17, r = 8, p = 1 (128 MiB). */
+  /** Cost of scrypt in files that are written. Default N = 2^14, r = 8, p = 8, as OpenSSL can read it. */
   readonly cost?: ScryptCost | undefined
   /** Seconds since 1970, to judge the validity of a keyset's primary key. Default: the clock. */
   readonly now?: (() => number) | undefined
@@ -169,7 +169,7 @@ async function openMember(
   if (member.uri === undefined) {
     throw new SignetError(
       'key_not_found',
-      `${path}: keyset "${name}" does not say where its primary key is`,
+      `${path}: keyset ${quoted(name)} does not say where its primary key is`,
       { where: path, remedy: 'give its primary key a member "key" with a key URI' },
     )
   }
@@ -201,22 +201,25 @@ async function keysetOf(text: string): Promise<Keyset | undefined> {
 
 async function openKey(file: KeyFile, options: FileKeysOptions): Promise<Key> {
   const { path, text } = file
-  const encrypted = text.includes('-----BEGIN ENCRYPTED PRIVATE KEY-----')
-  const hole = exposure(file)
-  if (hole !== undefined && !encrypted) {
-    throw new SignetError('key_exposed', hole, {
-      where: path,
-      remedy: `chmod 600 ${path}, and consider the key known`,
-    })
-  }
-  if (hole !== undefined) options.warn?.(hole)
-  return await located(path, () =>
+  const key = await located(path, () =>
     readPrivateKey(text, {
       scrypt: nodeScrypt,
       rsa: options.rsa,
       insecureClearKey: options.insecureClearKey,
       passphrase: async () => await options.passphrase?.(path) ?? '',
     }))
+  // Judged last: what holds no private key may be read by all.
+  const hole = exposure(file)
+  if (hole === undefined) return key
+  if (text.includes('-----BEGIN ENCRYPTED PRIVATE KEY-----')) {
+    options.warn?.(hole)
+    return key
+  }
+  await key.close()
+  throw new SignetError('key_exposed', hole, {
+    where: path,
+    remedy: `chmod 600 ${path}, and consider the key known`,
+  })
 }
 
 /** A file that was read, and whose it is. */

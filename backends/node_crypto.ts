@@ -5,7 +5,7 @@
  */
 import { createHash, type Hash, scrypt } from 'node:crypto'
 import { type Bytes, owned } from '../src/bytes.ts'
-import { type DigestAlgorithm, type HasherFactory, portableHasher } from '../src/crypto/mod.ts'
+import { type DigestAlgorithm, type Hasher, portableHasher } from '../src/crypto/mod.ts'
 import { SignetError } from '../src/errors.ts'
 
 /** What OpenSSL calls each digest. */
@@ -31,7 +31,7 @@ function platformHash(algorithm: DigestAlgorithm): Hash | undefined {
  * Hashes as fast as the platform can. BLAKE3, which no runtime has today, falls back to the
  * portable hasher: seals name it seldom, and a WebAssembly package for it would be loaded by all.
  */
-export const nodeHasher: HasherFactory = (algorithm) => {
+export function nodeHasher(algorithm: DigestAlgorithm): Hasher | Promise<Hasher> {
   const hash = platformHash(algorithm)
   if (hash === undefined) return portableHasher(algorithm)
   return {
@@ -52,17 +52,25 @@ export interface ScryptParameters {
   readonly length: number
 }
 
+/** RFC 7914 §2 and §6. Checked here, for runtimes take a 0 for their default. */
+function isScrypt({ N, r, p, length }: ScryptParameters): boolean {
+  return [N, r, p, length].every((value) => Number.isSafeInteger(value) && value > 0) &&
+    N > 1 && Number.isInteger(Math.log2(N)) && Math.log2(N) < 16 * r && r * p < 2 ** 30 &&
+    length < 2 ** 31
+}
+
 /**
  * scrypt (RFC 7914) off the calling thread. The memory limit follows from the parameters, so
  * **the caller bounds them** before they get here when they come from a file.
  *
- * Throws `kdf_refused` when the platform does not take the parameters.
+ * Throws `kdf_refused` for parameters that are none, or that the platform does not take.
  */
 export function nodeScrypt(
   password: Uint8Array,
   salt: Uint8Array,
-  { N, r, p, length }: ScryptParameters,
+  parameters: ScryptParameters,
 ): Promise<Bytes> {
+  const { N, r, p, length } = parameters
   const refused = (cause: unknown) =>
     new SignetError(
       'kdf_refused',
@@ -71,6 +79,7 @@ export function nodeScrypt(
         cause,
       },
     )
+  if (!isScrypt(parameters)) return Promise.reject(refused(undefined))
   // OpenSSL counts 128·r·(N + p + 2) bytes and a little; its default limit of 32 MiB is too low.
   const maxmem = 128 * r * (N + p + 2) + 4096
   return new Promise((resolve, reject) => {

@@ -38,8 +38,10 @@ export const ERROR_KINDS = {
   jwk_malformed: 'input',
   key_malformed: 'input',
   key_mismatch: 'input',
+  key_ambiguous: 'input',
   key_exposed: 'input',
   keyset_malformed: 'input',
+  rotation_malformed: 'input',
   passphrase_required: 'input',
   passphrase_wrong: 'input',
   kdf_refused: 'input',
@@ -61,29 +63,57 @@ export const ERROR_KINDS = {
   special_file_refused: 'input',
   file_changed: 'input',
   publishers_malformed: 'input',
+  publishers_conflict: 'input',
   manifest_malformed: 'input',
+  note_malformed: 'input',
+  vkey_malformed: 'input',
+  checkpoint_malformed: 'input',
+  proof_malformed: 'input',
+  log_policy_malformed: 'input',
+  entry_malformed: 'input',
+  entry_too_large: 'input',
+  log_missing: 'input',
+  log_locked: 'input',
+  log_closed: 'usage',
+  log_range: 'usage',
+  log_not_durable: 'input',
+  log_in_doubt: 'input',
   // signature: the mathematics says no
   signature_invalid: 'signature',
   signature_count: 'signature',
   root_digest_mismatch: 'signature',
   algorithm_mismatch: 'signature',
+  proof_invalid: 'signature',
   // trust: the mathematics may say yes, but nobody trusts this signer
   signer_untrusted: 'trust',
+  rotation_forked: 'trust',
   key_revoked: 'trust',
   key_not_yet_valid: 'trust',
   key_expired: 'trust',
   certificate_untrusted: 'trust',
   publishers_untrusted: 'trust',
   publishers_rollback: 'trust',
+  checkpoint_origin: 'trust',
+  publishers_expired: 'trust',
   // content: the files are not what was sealed
   content_differs: 'content',
+  log_corrupt: 'content',
+  log_rolled_back: 'content',
+  log_forked: 'content',
+  log_replaced: 'content',
   // policy: all is genuine, and still not allowed
   policy_denied: 'policy',
+  witness_quorum: 'policy',
   // backend: the thing that holds the key does not answer as it should
   algorithm_unsupported: 'backend',
   mode_unsupported: 'backend',
   key_not_found: 'backend',
   key_closed: 'backend',
+  key_usage: 'backend',
+  key_disabled: 'backend',
+  key_locked: 'backend',
+  key_destroyed: 'backend',
+  key_access_denied: 'backend',
   key_backend_unavailable: 'backend',
   selftest_failed: 'backend',
 } as const
@@ -127,6 +157,18 @@ export class SignetError extends Error {
   get kind(): ErrorKind {
     return ERROR_KINDS[this.code]
   }
+}
+
+/**
+ * Other people's text for a message: quoted, cut off after 80 units, and with nothing in it that a terminal
+ * obeys or that turns the direction of writing.
+ */
+export function quoted(text: string): string {
+  const short = text.length > 80 ? `${text.slice(0, 80)}…` : text
+  return JSON.stringify(short).replace(
+    /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /** True for a {@link SignetError}, with one of the given codes if any are given. */

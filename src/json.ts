@@ -8,7 +8,7 @@
  */
 import { fromUtf8, utf8 } from './bytes.ts'
 import type { Bytes } from './bytes.ts'
-import { SignetError } from './errors.ts'
+import { quoted, SignetError } from './errors.ts'
 
 /** Any JSON value. Objects made by {@link parseJson} have no prototype. */
 export type JsonValue =
@@ -28,27 +28,31 @@ export interface ParseJsonOptions {
   readonly maxBytes?: number
   /** Deepest nesting of arrays and objects. Default 64. */
   readonly maxDepth?: number
+  /** Most values, inner ones included: in memory text may grow fiftyfold. Default two million. */
+  readonly maxValues?: number
   /** What the text is, for messages. Default `JSON`. */
   readonly what?: string
 }
 
 const MAX_BYTES = 16 * 1024 * 1024
 const MAX_DEPTH = 64
+const MAX_VALUES = 2_000_000
 
 /**
  * Parses strict JSON from UTF-8 bytes or text.
  *
  * Errors: `too_large`, `encoding_invalid` (not UTF-8), `json_malformed`, `json_duplicate_key`,
- * `json_too_deep`, `json_number_unsafe` (an integer beyond ±(2^53−1), or a number that is infinite as
- * a double), `json_surrogate`. `where` holds the offset in UTF-16 units.
+ * `json_too_deep`, `json_number_unsafe` (an integer beyond ±(2^53−1) below 1e21, one of more digits, or a
+ * number that is infinite as a double), `json_surrogate`. `where` holds the offset in UTF-16 units.
+ * What is accepted here {@link canonicalize} accepts.
  */
 export function parseJson(input: Uint8Array | string, options: ParseJsonOptions = {}): JsonValue {
-  const { maxBytes = MAX_BYTES, maxDepth = MAX_DEPTH, what = 'JSON' } = options
+  const { maxBytes = MAX_BYTES, what = 'JSON' } = options
   if (input.length > maxBytes) {
     throw new SignetError('too_large', `${what} has more than ${maxBytes} bytes`)
   }
   const text = typeof input === 'string' ? input : fromUtf8(input, what)
-  return new Parser(text, maxDepth, what).document()
+  return new Parser(text, what, options).document()
 }
 
 /** True for a JSON object: not null, not an array. */
@@ -60,7 +64,9 @@ export function isObject(value: JsonValue | undefined): value is JsonObject {
  * The RFC 8785 (JCS) form of a value: names sorted by UTF-16 units, ECMAScript numbers, no spaces.
  * Members that are `undefined` are left out.
  *
- * Errors: `json_number_unsafe` (not finite, or an unsafe integer), `json_surrogate`, `json_too_deep`.
+ * Errors: `json_number_unsafe` (not finite, or an integer beyond ±(2^53−1) below 1e21), `json_surrogate`,
+ * `json_too_deep`. What is no JSON value (a date, a map, bytes, a hole in an array) is a `TypeError`: it
+ * would be signed as something else.
  */
 export function canonicalize(value: JsonValue): string {
   return write(value, 0)
@@ -77,14 +83,24 @@ function write(value: JsonValue, depth: number): string {
   if (typeof value === 'number') return writeNumber(value)
   if (value === null || typeof value === 'boolean') return String(value)
   if (Array.isArray(value)) {
-    return `[${value.map((item: JsonValue) => write(item, depth + 1)).join(',')}]`
+    // Array.from, unlike map, does not skip holes.
+    return `[${Array.from(value, (item: JsonValue) => write(item, depth + 1)).join(',')}]`
   }
+  if (!isPlain(value)) throw new TypeError('not a JSON value')
   // Array.prototype.sort without a comparator is the order of UTF-16 units that RFC 8785 §3.2.3 asks for.
   const members = Object.keys(value as JsonObject).sort().flatMap((name) => {
     const member = (value as JsonObject)[name]
     return member === undefined ? [] : [`${writeString(name)}:${write(member, depth + 1)}`]
   })
   return `{${members.join(',')}}`
+}
+
+/** An object literal, of whatever realm, or one without a prototype. */
+function isPlain(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: object | null = Object.getPrototypeOf(value)
+  return prototype === null ||
+    Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'hasOwnProperty')
 }
 
 function writeString(text: string): string {
@@ -100,9 +116,13 @@ function writeNumber(number: number): string {
   return String(Object.is(number, -0) ? 0 : number)
 }
 
-/** Finite, and exact if it is an integer that was meant as one. */
+/**
+ * Finite, and not an integer that two readers could take for two numbers: beyond ±(2^53−1) an integer may
+ * stand for its neighbours. From 1e21 on the canonical form has an exponent, and is read as a double.
+ */
 function isSafe(number: number): boolean {
-  return Number.isFinite(number) && (!Number.isInteger(number) || Number.isSafeInteger(number))
+  if (Number.isSafeInteger(number)) return true
+  return Number.isFinite(number) && (!Number.isInteger(number) || Math.abs(number) >= 1e21)
 }
 
 // Sticky expressions: each match starts exactly where the parser stands.
@@ -110,28 +130,23 @@ const SPACE = /[ \t\n\r]*/y
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
 const INTEGER = /^-?[0-9]+$/
 // deno-lint-ignore no-control-regex -- control characters are what RFC 8259 §7 wants escaped
-const PLAIN = /[^"\\\u0000-\u001f]*/y
-const ESCAPES: Readonly<Record<string, string>> = {
-  '"': '"',
-  '\\': '\\',
-  '/': '/',
-  b: '\b',
-  f: '\f',
-  n: '\n',
-  r: '\r',
-  t: '\t',
-}
+const NOT_PLAIN = /[\\\u0000-\u001f]/
+/** Longer strings, such as payloads, are not copied. */
+const LONG = 65536
 
 class Parser {
   #at = 0
+  #values = 0
   readonly #text: string
-  readonly #maxDepth: number
   readonly #what: string
+  readonly #maxDepth: number
+  readonly #maxValues: number
 
-  constructor(text: string, maxDepth: number, what: string) {
+  constructor(text: string, what: string, options: ParseJsonOptions) {
     this.#text = text
-    this.#maxDepth = maxDepth
     this.#what = what
+    this.#maxDepth = options.maxDepth ?? MAX_DEPTH
+    this.#maxValues = options.maxValues ?? MAX_VALUES
   }
 
   document(): JsonValue {
@@ -167,6 +182,9 @@ class Parser {
   }
 
   #value(depth: number): JsonValue {
+    if (++this.#values > this.#maxValues) {
+      throw new SignetError('too_large', `${this.#what} has more than ${this.#maxValues} values`)
+    }
     switch (this.#text[this.#at]) {
       case '{':
         return this.#object(depth + 1)
@@ -195,16 +213,17 @@ class Parser {
 
   #object(depth: number): JsonObject {
     this.#deeper(depth)
-    // No prototype: a member named __proto__ is a member like any other.
-    const object: Record<string, JsonValue> = Object.create(null)
+    // No prototype: a member named __proto__ is a member like any other. Not by Object.create(null), which
+    // makes V8 keep each object as a hash table, four times as large.
+    const object: Record<string, JsonValue> = Object.setPrototypeOf({}, null)
     if (this.#take('}')) return object
     while (true) {
       if (this.#text[this.#at] !== '"') this.#fail('a name is missing')
-      const name = this.#string()
+      const name = this.#string(true)
       if (name in object) {
         throw new SignetError(
           'json_duplicate_key',
-          `${this.#what}: name ${JSON.stringify(name.slice(0, 80))} stands twice in one object`,
+          `${this.#what}: name ${quoted(name)} stands twice in one object`,
           { where: String(this.#at) },
         )
       }
@@ -232,15 +251,14 @@ class Parser {
     }
   }
 
-  #string(): string {
-    this.#at++ // the opening quote
-    let out = this.#match(PLAIN)
-    while (!this.#take('"')) {
-      if (!this.#take('\\')) this.#fail('a string is not closed, or holds a control character')
-      const letter = this.#text[this.#at++] ?? ''
-      out += letter === 'u' ? this.#unit() : ESCAPES[letter] ?? this.#fail('an unknown escape')
-      out += this.#match(PLAIN)
-    }
+  /** A string, or a name (which the object copies in any case). */
+  #string(isName: boolean = false): string {
+    const start = this.#at
+    const end = this.#closingQuote(start + 1)
+    const raw = this.#text.slice(start + 1, end)
+    const isView = (isName || raw.length > LONG) && !NOT_PLAIN.test(raw)
+    const out = isView ? raw : this.#copy(start, end)
+    this.#at = end + 1
     if (!out.isWellFormed()) {
       throw new SignetError('json_surrogate', `${this.#what}: a string holds a lone surrogate`, {
         where: String(this.#at),
@@ -249,11 +267,27 @@ class Parser {
     return out
   }
 
-  #unit(): string {
-    const hex = this.#text.slice(this.#at, this.#at + 4)
-    if (!/^[0-9a-fA-F]{4}$/.test(hex)) this.#fail('an unfinished \\u escape')
-    this.#at += 4
-    return String.fromCharCode(parseInt(hex, 16))
+  /** Where the string ends that has `from` inside: at a quote behind an even number of backslashes. */
+  #closingQuote(from: number): number {
+    for (let end = from;; end++) {
+      end = this.#text.indexOf('"', end)
+      if (end < 0) this.#fail('a string is not closed')
+      let at = end
+      while (this.#text[at - 1] === '\\') at--
+      if ((end - at) % 2 === 0) return end
+    }
+  }
+
+  /**
+   * The string that stands there, by the platform, which reads a string as strictly as the rest is read here
+   * and makes no piece of text for each escape. A copy: a part of the text would keep all of it in memory.
+   */
+  #copy(start: number, end: number): string {
+    try {
+      return JSON.parse(this.#text.slice(start, end + 1))
+    } catch {
+      this.#fail('a string holds a control character or an unknown escape')
+    }
   }
 
   #number(): number {
@@ -261,7 +295,7 @@ class Parser {
     if (lexeme === '') this.#fail('a value is missing')
     const number = Number(lexeme)
     // 1e400 is infinite; 9007199254740993 would become another number without a word.
-    if (!Number.isFinite(number) || (INTEGER.test(lexeme) && !Number.isSafeInteger(number))) {
+    if (!isSafe(number) || (INTEGER.test(lexeme) && !Number.isSafeInteger(number))) {
       this.#fail('a number that a double cannot hold', 'json_number_unsafe')
     }
     return number

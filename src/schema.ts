@@ -1,6 +1,6 @@
 /** Schema checks with one kind of error: the code of the room, and the path to the fault. */
 import * as v from 'valibot'
-import { type ErrorCode, SignetError } from './errors.ts'
+import { type ErrorCode, quoted, SignetError } from './errors.ts'
 
 /** The value, typed, if it fits the schema; else `code`, naming what and where. Values are never shown. */
 export function conform<T>(
@@ -12,7 +12,9 @@ export function conform<T>(
   const result = v.safeParse(schema, value, { abortEarly: true })
   if (result.success) return result.output
   const [issue] = result.issues
-  const where = v.getDotPath(issue) ?? undefined
+  const path = v.getDotPath(issue) ?? undefined
+  // Names in the path are other people's.
+  const where = path === undefined || /^[\w.$/-]{1,200}$/.test(path) ? path : quoted(path)
   const expected = issue.expected ?? issue.type
   throw new SignetError(code, `${what}: ${where ?? 'the whole'} is not ${expected}`, {
     ...(where === undefined ? {} : { where }),

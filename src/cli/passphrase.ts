@@ -2,11 +2,12 @@
  * Where a passphrase comes from: a file, a descriptor, or somebody typing. Never the command line or the
  * environment: both can be read by others.
  */
-import { readSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
+import process from 'node:process'
 import { fromUtf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
-import type { CommonFlags } from './command.ts'
-import type { CliContext, ProviderOptions } from './context.ts'
+
+import type { CliContext, CommonFlags, ProviderOptions } from './context.ts'
 
 const MAX_BYTES = 4096
 
@@ -28,6 +29,7 @@ export function passphraseSource(
     if (file !== undefined) read ??= firstLine(await backends.readFile(file, MAX_BYTES))
     if (fd !== undefined) read ??= firstLine(readDescriptor(fd))
     if (read !== undefined) return read
+    if (fresh && flags.insecureClearKey) return undefined // the new key is wanted in the clear
     if (terminal.askSecret === undefined) {
       throw new SignetError('passphrase_required', `a passphrase is needed for ${purpose}`, {
         remedy: 'give --passphrase-file FILE or --passphrase-fd N, or run it on a terminal',
@@ -46,17 +48,14 @@ function firstLine(bytes: Uint8Array): string {
   return fromUtf8(bytes, 'passphrase').split(/\r?\n/, 1)[0]!
 }
 
+/** Deno's `readSync` knows no inherited descriptors; every Unix has them as files. */
 function readDescriptor(fd: number): Uint8Array {
-  const buffer = new Uint8Array(MAX_BYTES)
-  let length = 0
+  const path = `/dev/fd/${fd}`
   try {
-    while (length < MAX_BYTES) {
-      const count = readSync(fd, buffer, length, MAX_BYTES - length, null)
-      if (count === 0) break
-      length += count
-    }
+    const bytes = readFileSync(process.platform === 'win32' ? fd : path)
+    if (bytes.length <= MAX_BYTES) return bytes
   } catch (cause) {
     throw new SignetError('io_failed', `descriptor ${fd} cannot be read`, { cause })
   }
-  return buffer.subarray(0, length)
+  throw new SignetError('too_large', `descriptor ${fd} gives more than a passphrase`)
 }

@@ -16,6 +16,7 @@ export {
   type RawVerifier,
   type SigningInput,
 } from './engine.ts'
+export { mlDsaMu } from './mu.ts'
 export { RSA_MEMBERS, rsaNumbers, rsaPrivateKey, rsaPublicKey } from './rsa.ts'
 export { type SelfTest, selfTest } from './selftest.ts'
 export {
@@ -27,4 +28,4 @@ export {
   rawSigner,
   rawVerifier,
 } from './signatures.ts'
-export { checkPublic, fromPkcs8, fromSpki, toPkcs8, toSpki } from './spki.ts'
+export { checkPublic, fromPkcs8, fromSpki, toPkcs8, toSpki, traditionalToPkcs8 } from './spki.ts'

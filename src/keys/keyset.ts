@@ -10,7 +10,7 @@
  * A keyset file is as trustworthy as the place it lies in: it is not signed. Publishers files are.
  */
 import * as v from 'valibot'
-import { SignetError } from '../errors.ts'
+import { quoted, SignetError } from '../errors.ts'
 import { type JsonObject, type JsonValue, parseJson } from '../json.ts'
 import { conform } from '../schema.ts'
 import { fromJwk } from './jwk.ts'
@@ -71,7 +71,7 @@ export async function memberFromJson(json: JsonValue): Promise<KeysetMember> {
   const content = fromJwk(member as JsonObject)
   if (content.privateKey !== undefined) throw malformed('a member holds a private key')
   const key = await publicKey(content.algorithm, content.publicKey)
-  if (kid !== key.id) throw malformed(`"kid" ${JSON.stringify(kid)} is not the key's thumbprint`)
+  if (kid !== key.id) throw malformed(`"kid" ${quoted(kid)} is not the key's thumbprint`)
   if ((revoked_at !== undefined) !== (status === 'revoked')) {
     throw malformed('"revoked_at" stands with status "revoked" and only there')
   }
@@ -123,13 +123,17 @@ export function newKeyset(name: string, key: PublicKey, uri?: string): Keyset {
 export function primary(keyset: Keyset): KeysetMember {
   const found = keyset.members.find((member) => member.status === 'primary')
   if (found !== undefined) return found
-  throw new SignetError('key_not_found', `keyset "${keyset.name}" has no primary key`, {
+  throw new SignetError('key_not_found', `keyset ${quoted(keyset.name)} has no primary key`, {
     remedy: 'make one with: signet keys rotate',
   })
 }
 
 /** The keyset with a new primary; the old one verifies until `until` (seconds), or for good. */
 export function rotate(keyset: Keyset, key: PublicKey, uri?: string, until?: number): Keyset {
+  const known = keyset.members.find((member) => member.key.id === key.id)
+  if (known?.status === 'revoked') {
+    throw new SignetError('key_revoked', `key ${key.id} is revoked, and stays so`)
+  }
   const members = keyset.members.map((member): KeysetMember =>
     member.status === 'primary'
       ? { ...member, status: 'verify-only', notAfter: earliest(member.notAfter, until) }
@@ -141,7 +145,10 @@ export function rotate(keyset: Keyset, key: PublicKey, uri?: string, until?: num
 /** The keyset with one member revoked from a time on. What is revoked stays so, from the earliest time named. */
 export function revoke(keyset: Keyset, keyId: string, at: number): Keyset {
   if (!keyset.members.some((member) => member.key.id === keyId)) {
-    throw new SignetError('key_not_found', `keyset "${keyset.name}" has no key ${keyId}`)
+    throw new SignetError(
+      'key_not_found',
+      `keyset ${quoted(keyset.name)} has no key ${quoted(keyId)}`,
+    )
   }
   const members = keyset.members.map((member): KeysetMember =>
     member.key.id === keyId
@@ -152,18 +159,27 @@ export function revoke(keyset: Keyset, keyId: string, at: number): Keyset {
 }
 
 /**
- * Why a member's signatures are not believed at a time (seconds), or undefined if they are. A revoked
- * key verifies nothing at all unless a trusted time of signing is known; none is, in a plain seal.
+ * Why a member's signatures are not believed at a time (seconds), or undefined if they are.
+ *
+ * A revoked key verifies nothing, since whoever holds it can date a signature back, unless `provenAt` says
+ * when the signature was there at the latest: a time that the holder of the key cannot choose (a log's
+ * checkpoint, a timestamp authority), never one out of the signed content. Then the key counts for what was
+ * signed before its revocation, and its validity is that at the proven time.
  */
-export function refusal(member: KeysetMember, now: number): SignetError | undefined {
+export function refusal(
+  member: KeysetMember,
+  now: number,
+  provenAt?: number,
+): SignetError | undefined {
   const { key, status, notBefore, notAfter, revokedAt } = member
-  if (status === 'revoked') {
+  const at = provenAt ?? now
+  if (status === 'revoked' && (provenAt === undefined || provenAt >= revokedAt!)) {
     return new SignetError('key_revoked', `key ${key.id} was revoked at ${iso(revokedAt!)}`)
   }
-  if (notBefore !== undefined && now < notBefore) {
+  if (notBefore !== undefined && at < notBefore) {
     return new SignetError('key_not_yet_valid', `key ${key.id} is valid from ${iso(notBefore)}`)
   }
-  if (notAfter !== undefined && now >= notAfter) {
+  if (notAfter !== undefined && at >= notAfter) {
     return new SignetError('key_expired', `key ${key.id} was valid until ${iso(notAfter)}`)
   }
 }

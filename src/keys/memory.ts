@@ -7,7 +7,7 @@ import {
   type RawKeyPair,
   rawSigner,
 } from '../crypto/mod.ts'
-import { SignetError } from '../errors.ts'
+import { quoted, SignetError } from '../errors.ts'
 import { abortable, checkAborted, type Key, keyOf } from './key.ts'
 import { type KeyProvider, requireAlgorithm } from './provider.ts'
 import { publicKey } from './public_key.ts'
@@ -60,14 +60,14 @@ export function memoryKeys(options: MemoryOptions = {}): KeyProvider {
       const key = await keys.get(name)?.catch(() => undefined)
       checkAborted(signal)
       if (key !== undefined) return handle(key)
-      throw new SignetError('key_not_found', `no key ${JSON.stringify(name)} in memory`)
+      throw new SignetError('key_not_found', `no key ${quoted(name)} in memory`)
     },
     async generate(uri, algorithm, { signal } = {}) {
       const name = nameOf(uri)
       requireAlgorithm(algorithms, algorithm)
       checkAborted(signal)
       if (keys.has(name)) {
-        throw new SignetError('file_exists', `there is a key ${JSON.stringify(name)} already`)
+        throw new SignetError('file_exists', `there is a key ${quoted(name)} already`)
       }
       // Taken before the work begins: of two at once, one comes to be.
       const making = generateKey(algorithm, options)

@@ -7,7 +7,7 @@ import type { FileTree, TreeEntry } from './file_tree.ts'
 import { DEFAULT_IGNORES, pathSet } from './ignore.ts'
 import { compareNames } from './name.ts'
 import { digestAll, listTree, type Task, type WorkOptions } from './scan.ts'
-import type { Resource, Statement } from './statement.ts'
+import { byPath, type Resource, type Statement } from './statement.ts'
 
 /** What became of a file. `ignored`: present, not sealed, and left out on purpose. */
 export type FileStatus = 'ok' | 'changed' | 'missing' | 'extra' | 'ignored'
@@ -50,6 +50,8 @@ export interface CompareOptions extends WorkOptions {
   readonly only?: readonly string[] | undefined
   /** Paths that may be there unsealed, besides those that the seal names. */
   readonly ignore?: readonly string[] | undefined
+  /** Treats `.git`, `.gitattributes`, `.github` and `.gitignore` as any other path, unless the seal ignores them. */
+  readonly noDefaultIgnores?: boolean | undefined
   /** The bundles' own paths, if they lie in the tree; not reported. */
   readonly bundles?: readonly string[] | undefined
   /** Lets files pass that nobody sealed. They are still reported. */
@@ -60,14 +62,14 @@ export interface CompareOptions extends WorkOptions {
 
 /** Compares. Throws only what makes any verdict impossible: a tree that can't be listed, `aborted`. */
 export async function compareTree(
-  statement: Statement,
+  statement: Pick<Statement, 'serialization' | 'resources'>,
   tree: FileTree,
   options: CompareOptions = {},
 ): Promise<Comparison> {
   const own = pathSet(options.bundles ?? [])
   const covered = options.only === undefined ? () => true : pathSet(options.only)
   const ignored = pathSet([
-    ...DEFAULT_IGNORES,
+    ...options.noDefaultIgnores ? [] : DEFAULT_IGNORES,
     ...statement.serialization.ignorePaths,
     ...options.ignore ?? [],
   ])
@@ -119,7 +121,7 @@ export async function compareTree(
 
 /** Sealed files by path. The historical name "." means the only file of a single-file model. */
 function sealedFiles(
-  statement: Statement,
+  statement: Pick<Statement, 'resources'>,
   entries: readonly TreeEntry[],
 ): Map<string, readonly Resource[]> {
   const [first] = statement.resources
@@ -127,7 +129,7 @@ function sealedFiles(
   if (statement.resources.length === 1 && first!.path === '.' && entries.length === 1) {
     return new Map([[only!.path, [{ ...first!, path: only!.path }]]])
   }
-  return Map.groupBy(statement.resources, ({ path }) => path)
+  return byPath(statement.resources)
 }
 
 /** What is wrong with an entry before any byte is read. */

@@ -16,6 +16,42 @@ export {
 export type { DigestRequest, FileTree, TreeEntry } from './file_tree.ts'
 export { DEFAULT_IGNORES, pathSet } from './ignore.ts'
 export { checkDistinct, checkName, compareNames } from './name.ts'
+export {
+  addKey,
+  addOwner,
+  addPublisher,
+  addRoot,
+  mergeKeyset,
+  type NewPublishers,
+  newPublishers,
+  type Publisher,
+  type PublishersDocument,
+  removeRoot,
+  revisePublishers,
+  type Revision,
+  revokeKey,
+  type Validity,
+} from './publishers.ts'
+export {
+  formatPublishersState,
+  MAX_PUBLISHERS_BYTES,
+  parsePublishersState,
+  PUBLISHERS_TYPE,
+  type PublishersAnchor,
+  type PublishersState,
+  signPublishers,
+  trustOf,
+  unverifiedPublishers,
+  type VerifiedPublishers,
+  verifyPublishers,
+  type VerifyPublishersOptions,
+} from './publishers_file.ts'
+export {
+  type AcceptOptions,
+  acceptPublishers,
+  publishersInMemory,
+  type PublishersMemory,
+} from './publishers_memory.ts'
 export { listTree, type Progress, type WorkOptions } from './scan.ts'
 export { type Seal, type Sealer, sealModel, type SealOptions, SHARD_SIZE } from './seal.ts'
 export {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type ErrorCode, isSignetError, SignetError } from '../../src/errors.ts'
+import * as v from 'valibot'
+import { type ErrorCode, isSignetError, quoted, SignetError } from '../../src/errors.ts'
+import { parseJson } from '../../src/json.ts'
+import { conform } from '../../src/schema.ts'
 
 test('isSignetError() says no to every other error and to other codes', () => {
   const error = new SignetError('too_large', 'the file is too large')
@@ -56,4 +59,41 @@ test('SignetError knows its kind by its code', () => {
     ['key_backend_unavailable', 'backend'],
   ]
   for (const [code, kind] of expected) assert.equal(new SignetError(code, 'x').kind, kind, code)
+})
+
+test('quoted() shows text of others without length or anything that a terminal obeys', () => {
+  assert.equal(quoted('name'), '"name"')
+  assert.equal(quoted('a"b\\'), String.raw`"a\"b\\"`)
+  const wild = '\u001b[31m\r\n\u0000\u007f\u009b\u202e\u2066\u2028\ufeff\ud800'
+  assert.match(quoted(wild), /^"[\x20-\x7e]*"$/)
+  assert.ok(quoted('x'.repeat(1e6)).length < 100)
+  assert.ok(quoted('😀'.repeat(1e6)).isWellFormed())
+  assert.ok(quoted('a' + '😀'.repeat(1e6)).isWellFormed())
+})
+
+test('conform() tells where and shows no value, and names only in quotes', () => {
+  const schema = v.strictObject({ list: v.array(v.object({ name: v.string() })) })
+  const check = (text: string) => conform(schema, parseJson(text), 'manifest_malformed', 'manifest')
+  assert.deepEqual(check('{"list":[{"name":"a"}]}'), { list: [{ name: 'a' }] })
+  assert.throws(() => check('{"list":[{"name":["secret"]}]}'), {
+    code: 'manifest_malformed',
+    message: 'manifest: list.0.name is not string',
+    where: 'list.0.name',
+  })
+  for (const text of ['[]', 'null', '"secret"', '{"list":"secret"}', '{"list":[null]}']) {
+    assert.throws(() => check(text), (error: Error) => !error.message.includes('secret'), text)
+  }
+  const name = String.raw`\u001b[31m\nsignet: all is well`
+  assert.throws(() => check(`{"list":[],"${name}":1}`), (error) => {
+    assert.ok(isSignetError(error, 'manifest_malformed'))
+    return /^[\x20-\x7e]*$/.test(error.message + error.where)
+  })
+  assert.throws(() => check(`{"list":[],"${'x'.repeat(1e6)}":1}`), (error: Error) => {
+    return error.message.length < 200
+  })
+  for (const member of ['__proto__', 'constructor', 'toString']) {
+    assert.throws(() => check(`{"list":[],"${member}":{"admin":true}}`), {
+      code: 'manifest_malformed',
+    }, member)
+  }
 })

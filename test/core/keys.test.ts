@@ -58,3 +58,18 @@ for (const algorithm of Object.values(ALGORITHMS)) {
     await assert.rejects(readPrivateKey(clear), { code: 'usage_invalid' })
   })
 }
+
+test('readPrivateKey() takes the EC and RSA files that OpenSSL wrote before PKCS#8', async () => {
+  // openssl ecparam -name prime256v1 -genkey
+  const sec1 = `-----BEGIN EC PARAMETERS-----
+BggqhkjOPQMBBw==
+-----END EC PARAMETERS-----
+-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIJpWYD+2N0VAzVZf9xJk9ANxNFp+M5nS9QEbCu1NtnzSoAoGCCqGSM49
+AwEHoUQDQgAElFLS+UnbAR/NbHfFaqzrICYnQ/RsEZCaamsdxQaNOiUppUHEfjUK
+uBP1/y3GvxHTLC7emSadD/kRskIMFRCS/A==
+-----END EC PRIVATE KEY-----`
+  const key = await readPrivateKey(sec1, { insecureClearKey: true })
+  assert.equal(key.publicKey.algorithm.name, 'ES256')
+  assert.ok(await key.publicKey.verify(message, await signMessage(key, message)))
+})

@@ -4,12 +4,7 @@
  */
 import { type Bytes, toHex } from '../bytes.ts'
 import { DerReader, TAG } from '../crypto/mod.ts'
-import {
-  type GeneralName,
-  readGeneralName,
-  readGeneralNames,
-  readList,
-} from './certificate_names.ts'
+import { type GeneralName, readGeneralName, readGeneralNames, readList } from './names.ts'
 
 /** Purposes of extended key usage (§4.2.1.12) that matter here. */
 export const PURPOSE = {
@@ -56,7 +51,7 @@ export interface AuthorityKeyId {
 }
 
 /** In the order of their bits. */
-const KEY_USAGES = [
+export const KEY_USAGES = [
   'digitalSignature',
   'contentCommitment',
   'keyEncipherment',

@@ -1,0 +1,17 @@
+/** The interop room: formats of other systems, read. */
+export type { ForeignLog, LineFault } from './audit_lines.ts'
+export { type GrantexAuditOptions, readGrantexAudit } from './grantex_audit.ts'
+export { isTrusthandoff, readTrusthandoffEvents } from './trusthandoff_events.ts'
+export { type Manifest, type ManifestFile } from './modelseal_json.ts'
+export {
+  compareManifest,
+  type CompareManifestOptions,
+  importRegistry,
+  parseSignedManifest,
+  type SignedManifest,
+  type UnverifiedClaims,
+  type VerifiedManifest,
+  verifyManifest,
+  type VerifyManifestOptions,
+} from './modelseal.ts'
+export { migrateModel, type MigrateOptions, type Migration } from './migrate.ts'
