@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import type { Bytes } from '../bytes.ts'
 import { isSignetError, SignetError } from '../errors.ts'
-import { type Key, readCertificates } from '../keys/mod.ts'
+import type { Key } from '../keys/mod.ts'
+import { readCertificates } from '../certificates/mod.ts'
 import { MAX_BUNDLE_BYTES } from '../envelope/mod.ts'
 import {
   certificateChainFor,

@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import { SignetError } from '../errors.ts'
 import { importRegistry } from '../interop/mod.ts'
-import { type Key, type KeysetMember, readCertificates } from '../keys/mod.ts'
+import type { Key, KeysetMember } from '../keys/mod.ts'
+import { readCertificates } from '../certificates/mod.ts'
 import {
   acceptPublishers,
   addKey,
