@@ -111,8 +111,8 @@ function mlDsa(
   }
 }
 
-/** The table. */
-export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = {
+/** The table. Nobody changes it: whoever could would choose what verifies. */
+export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = frozen({
   // RFC 8032; OID RFC 8410 §3.
   'Ed25519': {
     name: 'Ed25519',
@@ -150,7 +150,7 @@ export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = {
     signatureBytes: 3373,
     modes: ['message', 'digest'],
   },
-}
+})
 
 /** The entry of a name, or `algorithm_unsupported`. Names that JOSE used before are no aliases. */
 export function algorithm(name: string): Algorithm {
@@ -161,4 +161,12 @@ export function algorithm(name: string): Algorithm {
     })
   }
   return entry
+}
+
+/** A value that is frozen to the last member. */
+function frozen<T extends object>(value: T): T {
+  for (const member of Object.values(value)) {
+    if (typeof member === 'object' && member !== null) frozen(member)
+  }
+  return Object.freeze(value)
 }

@@ -164,7 +164,7 @@ test('rotate() never lengthens the life of the old key', () => {
 
 test('rotate() does not bring back a key that was there before', () => {
   const revoked = revoke(newKeyset('me', A), A.id, 1)
-  assert.throws(() => rotate(revoked, A), { code: 'keyset_malformed' })
+  assert.throws(() => rotate(revoked, A), { code: 'key_revoked' })
   assert.throws(() => rotate(newKeyset('me', A), A), { code: 'keyset_malformed' })
   assert.throws(() => rotate(rotate(newKeyset('me', A), B), A), { code: 'keyset_malformed' })
 })
