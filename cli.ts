@@ -2,10 +2,10 @@
 /** The command line's front door: puts the backends and the commands together. */
 import { lstatSync } from 'node:fs'
 import process from 'node:process'
-import manifest from './deno.json' with { type: 'json' }
 import type { Backends, CliContext } from './src/cli/context.ts'
 import { main } from './src/cli/main.ts'
 import { terminal } from './src/cli/terminal.ts'
+import { VERSION } from './src/cli/version.ts'
 import { SignetError } from './src/errors.ts'
 
 const stat = (path: string) => lstatSync(path, { throwIfNoEntry: false })
@@ -33,7 +33,7 @@ const backends: Backends = {
   logStorage: async (folder) => (await import('./backends/log_fs.ts')).fileLogStorage(folder),
   sha256: async () => (await import('./backends/node_sha256.ts')).nodeSha256,
   runtime: runtime(),
-  inventory: () => Promise.resolve([]),
+  inventory: async () => (await import('./backends/inventory.ts')).inventory(),
   keyring: async (options) => (await import('./backends/keyring.ts')).openKeyring(options),
 }
 
@@ -45,4 +45,4 @@ function runtime(): string {
 const stop = new AbortController()
 process.once('SIGINT', () => stop.abort())
 const context: CliContext = { backends, terminal, signal: stop.signal }
-process.exitCode = await main(process.argv.slice(2), context, manifest.version)
+process.exitCode = await main(process.argv.slice(2), context, VERSION)

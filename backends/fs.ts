@@ -24,7 +24,8 @@ export interface FolderTreeOptions {
   readonly workers?: number
   /**
    * Takes links for what they lead to, inside and outside the root: a link to a file is a file under
-   * the link's name, and a linked folder is listed to its last file. A link that leads back into a
+   * the link's name, and a linked folder is listed to its last file, as often as links lead to
+   * it (which links to links can make very often: count the entries). A link that leads back into a
    * folder it lies in is refused (`symlink_refused`). Default: links are listed as links.
    */
   readonly insecureFollowSymlinks?: boolean

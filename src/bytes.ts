@@ -30,7 +30,12 @@ export function concat(...parts: readonly Uint8Array[]): Bytes {
 
 /** True when both hold the same bytes. Not for secrets: the time tells where they differ. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
+  if (a === b) return true
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) { // not every(): payloads have a hundred million bytes
+    if (a[i] !== b[i]) return false
+  }
+  return true
 }
 
 /** Text as UTF-8. Lone surrogates are refused: they have no UTF-8 form (`encoding_invalid`). */
@@ -67,6 +72,20 @@ export function fromHex(text: string, what: string = 'value'): Bytes {
 /** Standard base64 with padding (RFC 4648 §4). */
 export function toBase64(bytes: Uint8Array): string {
   return b64.encode(bytes)
+}
+
+/** UTF-8 of a text with standard base64 in it, for what is too long to be a text itself. */
+export function wrapBase64(before: string, bytes: Uint8Array, after: string): Bytes {
+  const [head, tail] = [utf8(before), utf8(after)]
+  const out = new Uint8Array(head.length + Math.ceil(bytes.length / 3) * 4 + tail.length)
+  out.set(head)
+  out.set(tail, out.length - tail.length)
+  const encoder = new TextEncoder()
+  const step = 3 * 2 ** 16
+  for (let at = 0, to = head.length; at < bytes.length; at += step) {
+    to += encoder.encodeInto(b64.encode(bytes.subarray(at, at + step)), out.subarray(to)).written
+  }
+  return out
 }
 
 /** Bytes of standard padded base64, canonical form only (`encoding_invalid`). */

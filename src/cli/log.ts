@@ -15,16 +15,8 @@ import {
   requestCosignature,
   TILE_WIDTH,
 } from '../log/mod.ts'
-import {
-  action,
-  common,
-  type CommonFlags,
-  group,
-  several,
-  wholeNumber,
-  withKeys,
-} from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import { action, common, group, several, wholeNumber, withKeys } from './command.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { lines } from './lines.ts'
 import {
   fileAnchor,
@@ -79,6 +71,7 @@ export function logCommands(context: CliContext): Command {
     .argument('<target>', 'folder of a log, a .tlog-proof, or a file made by log export')
     .option('--strict', 'also read every entry strictly')
     .option('--entry <file>', 'the entry that a proof is of; default: the one in the proof')
+    .option('--html <file>', 'write the report of a log as a page too')
     .action(action(context, verifyTarget))
   withTrust(common(log.command('prove')))
     .description('prove one entry in a text file that verifies offline anywhere')

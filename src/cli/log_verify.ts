@@ -1,5 +1,5 @@
 /** `signet log verify`: a whole log, a proof, or an exported range, and a verdict that a person understands. */
-import { fromUtf8 } from '../bytes.ts'
+import { fromUtf8, utf8 } from '../bytes.ts'
 import { parseNote } from '../envelope/mod.ts'
 import { SignetError } from '../errors.ts'
 import {
@@ -7,8 +7,10 @@ import {
   cosignersOf,
   type LogReport,
   openCheckpoint,
+  pageEntries,
   parseProof,
   parseTreeHead,
+  reportPage,
   treeHasher,
   type VerifiedCheckpoint,
   verifyLog,
@@ -23,6 +25,7 @@ import { printable } from './text.ts'
 interface VerifyFlags extends TrustFlags {
   readonly strict?: boolean
   readonly entry?: string
+  readonly html?: string
 }
 
 const MAX_FILE = 512 * 2 ** 20
@@ -78,10 +81,12 @@ async function verifyExport(run: Run, flags: VerifyFlags, bytes: Uint8Array): Pr
 async function verifyFolder(run: Run, flags: VerifyFlags, folder: string): Promise<number> {
   const published = await readPublished(run, folder, flags)
   const { storage, checkpoint } = published
+  const entries = flags.html === undefined ? undefined : pageEntries()
   let drawn = 0
   const report = await verifyLog(storage, checkpoint, {
     hasher: treeHasher(await run.backends.sha256()),
     strict: flags.strict,
+    onEntry: entries?.add,
     signal: run.signal,
     onProgress(done, size) {
       if (!run.terminal.interactive || run.json || flags.quiet || Date.now() - drawn < 100) return
@@ -90,8 +95,19 @@ async function verifyFolder(run: Run, flags: VerifyFlags, folder: string): Promi
     },
   })
   if (drawn > 0) run.terminal.err('\r\x1b[2K')
+  if (flags.html !== undefined) {
+    const witnesses = cosigners(published)
+    const facts = { checkpoint, anchored: published.anchored?.size, witnesses, now: Date.now() }
+    const page = utf8(reportPage(report, entries!, facts))
+    await run.backends.writeFile(flags.html, page, { overwrite: true, mode: 0o644 })
+  }
   run.answer(reportJson(report, published), verdict(report, published))
   return report.whole ? 0 : 5
+}
+
+function cosigners({ policy, checkpoint }: Published) {
+  const names = policy === undefined ? [] : cosignersOf(policy, checkpoint)
+  return policy?.witnesses.map(({ name }) => ({ name, cosigned: names.includes(name) }))
 }
 
 /** The verdict for people. */

@@ -1,5 +1,5 @@
 /** RSA keys in the structures of RFC 8017 appendix A.1, and their members as a JWK names them (RFC 7518 §6.3). */
-import type { Bytes } from '../bytes.ts'
+import { type Bytes, toHex } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import { der, derInteger, DerReader, TAG } from './der.ts'
 
@@ -41,10 +41,19 @@ export function rsaNumbers(encoded: Uint8Array, kind: 'public' | 'private'): Rsa
   if (n.at(-1)! % 2 === 0 || Object.values(numbers).some((number) => number.length > n.length)) {
     throw new SignetError('key_malformed', 'RSA modulus is even, or a number is longer than it')
   }
+  // Some platforms sign with primes of another key and leave it to chance what comes out.
+  const { p, q } = numbers as { p?: Uint8Array; q?: Uint8Array }
+  if (p !== undefined && q !== undefined && big(p) * big(q) !== big(n)) {
+    throw new SignetError('key_malformed', 'RSA modulus is not the product of its primes')
+  }
   if (e.length < 3 || e.length > 8 || e.at(-1)! % 2 === 0) {
     throw new SignetError('key_malformed', 'RSA public exponent is even, below 65537 or too large')
   }
   return numbers
+}
+
+function big(magnitude: Uint8Array): bigint {
+  return BigInt(`0x${toHex(magnitude)}`)
 }
 
 /** The public half of an `RSAPrivateKey`. */

@@ -60,7 +60,6 @@ const EnvelopeSchema = v.strictObject({
       sig: v.string(),
       keyid: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(1024)))),
     })),
-    v.minLength(1),
     v.maxLength(64),
   ),
 })
@@ -71,7 +70,7 @@ export function pae(payloadType: string, payload: Uint8Array): Bytes {
   return concat(utf8(`DSSEv1 ${type.length} `), type, utf8(` ${payload.length} `), payload)
 }
 
-/** Reads the JSON form. Errors: `envelope_malformed`. */
+/** Reads the JSON form. Errors: `envelope_malformed`, `signature_count` (none at all). */
 export function parseEnvelope(json: unknown): Envelope {
   const { payload, payloadType, signatures } = conform(
     EnvelopeSchema,
@@ -79,6 +78,9 @@ export function parseEnvelope(json: unknown): Envelope {
     'envelope_malformed',
     'DSSE envelope',
   )
+  if (signatures.length === 0) {
+    throw new SignetError('signature_count', 'DSSE envelope: there is no signature')
+  }
   return {
     payloadType,
     payload: base64(payload, 'payload'),

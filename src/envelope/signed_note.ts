@@ -231,11 +231,10 @@ export async function parseVkey(
   if (bytes.length - 1 !== scheme.algorithm.publicBytes) {
     throw new SignetError('vkey_malformed', `verifier key of ${quote(name)} has a wrong length`)
   }
-  const verifier = await noteVerifier(
-    name,
-    await publicKey(scheme.algorithm, bytes.slice(1)),
-    scheme,
-  )
+  const key = await publicKey(scheme.algorithm, bytes.slice(1)).catch((cause) => {
+    throw new SignetError('vkey_malformed', `verifier key of ${quote(name)} is no key`, { cause })
+  })
+  const verifier = await noteVerifier(name, key, scheme)
   if (verifier.id !== id) {
     throw new SignetError(
       'vkey_malformed',

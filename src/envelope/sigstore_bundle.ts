@@ -5,8 +5,8 @@
  * refuse more.
  */
 import * as v from 'valibot'
-import { type Bytes, fromBase64, toBase64, utf8 } from '../bytes.ts'
-import { SignetError } from '../errors.ts'
+import { type Bytes, fromBase64, toBase64, wrapBase64 } from '../bytes.ts'
+import { quoted, SignetError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { conform } from '../schema.ts'
 import { type Envelope, envelopeToJson, parseEnvelope } from './dsse.ts'
@@ -18,6 +18,8 @@ export type VerificationMaterial =
     readonly method: 'key'
     /** OMS: hex SHA-256 of the key's PEM. Bundles before 1.1.0 have none. */
     readonly hint?: string | undefined
+    /** Bundles before 1.1.0: Sigstore's name of the algorithm, such as `PKIX_ECDSA_P384_SHA_384`. */
+    readonly keyDetails?: string | undefined
   }
   | {
     /** A certificate and its issuers, known by their root. */
@@ -60,17 +62,21 @@ const BundleSchema = v.strictObject({
     tlogEntries: Tlog,
     timestampVerificationData: v.optional(v.unknown()),
   }),
-  dsseEnvelope: v.unknown(),
+  dsseEnvelope: v.optional(v.unknown()),
+  messageSignature: v.optional(v.unknown()),
 })
 
 /** Options of {@link parseBundle}. */
 export interface ParseBundleOptions {
-  /** Largest bundle taken, in bytes. Default 512 MiB, some three million files. */
+  /** Largest bundle taken, in bytes. Default {@link MAX_BUNDLE_BYTES}. */
   readonly maxBytes?: number
 }
 
-/** Largest bundle taken by default. */
-export const MAX_BUNDLE_BYTES: number = 512 * 2 ** 20
+/** Largest bundle written, and taken by default: some two million files, and what V8 still holds as one text. */
+export const MAX_BUNDLE_BYTES: number = 511 * 2 ** 20
+
+/** Few values make a bundle; most are those of transparency log entries, which nobody here reads. */
+const MAX_VALUES = 10_000
 
 /**
  * Reads a bundle.
@@ -80,9 +86,9 @@ export const MAX_BUNDLE_BYTES: number = 512 * 2 ** 20
  */
 export function parseBundle(bytes: Uint8Array, options: ParseBundleOptions = {}): Bundle {
   const { maxBytes = MAX_BUNDLE_BYTES } = options
-  const json = parseJson(bytes, { what: 'bundle', maxBytes, maxDepth: 32 })
+  const json = parseJson(bytes, { what: 'bundle', maxBytes, maxDepth: 32, maxValues: MAX_VALUES })
   checkMediaType(json)
-  const { verificationMaterial, dsseEnvelope } = conform(
+  const { verificationMaterial, dsseEnvelope, messageSignature } = conform(
     BundleSchema,
     json,
     'bundle_malformed',
@@ -93,6 +99,12 @@ export function parseBundle(bytes: Uint8Array, options: ParseBundleOptions = {})
     throw new SignetError(
       'bundle_method_unsupported',
       'this is a keyless Sigstore bundle; key and certificate bundles are verified here',
+    )
+  }
+  if (messageSignature !== undefined) {
+    throw new SignetError(
+      'bundle_method_unsupported',
+      'this bundle signs a message, not a statement about a model',
     )
   }
   if ((publicKey === undefined) === (x509CertificateChain === undefined)) {
@@ -106,13 +118,18 @@ export function parseBundle(bytes: Uint8Array, options: ParseBundleOptions = {})
     )
   }
   if (x509CertificateChain === undefined) {
-    return { material: { method: 'key', hint: publicKey!.hint ?? undefined }, envelope }
+    const { hint, keyDetails } = publicKey!
+    // An empty hint says nothing, as the reference has it.
+    return { material: { method: 'key', hint: hint || undefined, keyDetails }, envelope }
   }
   const chain = x509CertificateChain.certificates.map(({ rawBytes }) => certificateDer(rawBytes))
   return { material: { method: 'certificate', chain }, envelope }
 }
 
-/** The bytes of a bundle: compact JSON and a final newline. */
+/**
+ * The bytes of a bundle: compact JSON and a final newline. Errors: `too_large` (beyond {@link MAX_BUNDLE_BYTES}
+ * nobody would read it).
+ */
 export function formatBundle(bundle: Bundle): Bytes {
   const { material, envelope } = bundle
   const who = material.method === 'key' ? { publicKey: { hint: material.hint ?? '' } } : {
@@ -120,13 +137,17 @@ export function formatBundle(bundle: Bundle): Bytes {
       certificates: material.chain.map((bytes) => ({ rawBytes: toBase64(bytes) })),
     },
   }
-  return utf8(
-    JSON.stringify({
-      mediaType: BUNDLE_MEDIA_TYPE,
-      verificationMaterial: { ...who, tlogEntries: [] },
-      dsseEnvelope: envelopeToJson(envelope),
-    }) + '\n',
+  const head = { mediaType: BUNDLE_MEDIA_TYPE, verificationMaterial: { ...who, tlogEntries: [] } }
+  const { payload: _, ...rest } = envelopeToJson({ ...envelope, payload: new Uint8Array() })
+  const bytes = wrapBase64(
+    `${JSON.stringify(head).slice(0, -1)},"dsseEnvelope":{"payload":"`,
+    envelope.payload,
+    `",${JSON.stringify(rest).slice(1)}}\n`,
   )
+  if (bytes.length <= MAX_BUNDLE_BYTES) return bytes
+  throw new SignetError('too_large', `the bundle has more than ${MAX_BUNDLE_BYTES} bytes`, {
+    remedy: 'seal fewer files at once',
+  })
 }
 
 /** Checked first, so that some other kind of file is called what it is. */
@@ -140,7 +161,7 @@ function checkMediaType(json: unknown): void {
   }
   throw new SignetError(
     'bundle_media_type',
-    `bundle is of type ${JSON.stringify(type.slice(0, 80))}`,
+    `bundle is of type ${quoted(type)}`,
     {
       remedy: `only ${BUNDLE_MEDIA_TYPE} is read`,
     },

@@ -81,3 +81,4 @@ export {
   type WitnessOptions,
   type WitnessStore,
 } from './witness.ts'
+export { type PageEntries, pageEntries, type PageFacts, reportPage } from './page.ts'

@@ -2,7 +2,7 @@
  * Names of files inside a model (OMS v1.0 §6.1.2): relative, `/`-separated, well-formed Unicode, no
  * normalisation. They are checked before any of them reaches a disk.
  */
-import { SignetError } from '../errors.ts'
+import { quoted, SignetError } from '../errors.ts'
 
 /** Longest name taken, in UTF-16 units; Linux's PATH_MAX. */
 const MAX_LENGTH = 4096
@@ -25,7 +25,7 @@ export function checkName(name: string): void {
     ? 'it is not well-formed Unicode'
     : FAULTS.find(([expression]) => expression.test(name))?.[1]
   if (fault === undefined) return
-  const shown = JSON.stringify(name.slice(0, 200))
+  const shown = quoted(name)
   throw new SignetError('name_invalid', `file name ${shown} is refused: ${fault}`, { where: shown })
 }
 
@@ -35,27 +35,39 @@ export function checkName(name: string): void {
  * was sealed. Names that collide can be let through where the disk is known to keep them apart.
  */
 export function checkDistinct(names: Iterable<string>, allowCollisions: boolean = false): void {
-  const exact = new Set<string>()
   const folded = new Map<string, string>()
+  const further = new Set<string>() // names that collide with one in the map, if they may
   for (const name of names) {
-    if (exact.has(name)) {
-      throw new SignetError('name_duplicate', `file name ${JSON.stringify(name)} stands twice`, {
+    const key = fold(name)
+    const other = folded.get(key)
+    if (other === undefined) {
+      folded.set(key, name)
+      continue
+    }
+    if (other === name || further.has(name)) {
+      throw new SignetError('name_duplicate', `file name ${quoted(name)} stands twice`, {
         where: name,
       })
     }
-    exact.add(name)
-    const fold = name.normalize('NFC').toLowerCase()
-    const other = folded.get(fold)
-    if (other !== undefined && !allowCollisions) {
+    if (!allowCollisions) {
       throw new SignetError(
         'name_collision',
-        `file names ${JSON.stringify(other)} and ${JSON.stringify(name)} differ in case or ` +
+        `file names ${quoted(other)} and ${quoted(name)} differ in case or ` +
           'normalisation only',
         { where: name, remedy: 'rename one, or say --allow-case-collisions' },
       )
     }
-    folded.set(fold, name)
+    further.add(name)
   }
+}
+
+/**
+ * One text for all names that some disk takes for one. Both cases, for a lower-case letter may have two capitals
+ * or none ("Σ" has "σ" and "ς"; "ẞ", "ß" and "SS" are one), then normalised again, for letters of one case may
+ * be composed where those of the other are not ("ǰ", "J̌").
+ */
+function fold(name: string): string {
+  return name.normalize('NFC').toLowerCase().toUpperCase().normalize('NFC')
 }
 
 /**
@@ -65,7 +77,8 @@ export function checkDistinct(names: Iterable<string>, allowCollisions: boolean 
 export function compareNames(a: string, b: string): number {
   const length = Math.min(a.length, b.length)
   for (let i = 0; i < length; i++) {
-    const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)]
+    const x = a.charCodeAt(i)
+    const y = b.charCodeAt(i)
     if (x === y) continue
     const surrogates = Number(isSurrogate(x)) - Number(isSurrogate(y))
     return surrogates !== 0 ? surrogates : x - y

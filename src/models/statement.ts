@@ -7,10 +7,10 @@
  * OMS schemas leave room.
  */
 import * as v from 'valibot'
-import { type Bytes, fromHex, owned, toHex, utf8 } from '../bytes.ts'
+import { type Bytes, concat, fromHex, owned, toHex, utf8 } from '../bytes.ts'
 import { DIGEST_BYTES, type DigestAlgorithm } from '../crypto/mod.ts'
 import type { VerifiedPayload } from '../envelope/mod.ts'
-import { isSignetError, SignetError } from '../errors.ts'
+import { quoted, SignetError } from '../errors.ts'
 import { isObject, type JsonObject, parseJson } from '../json.ts'
 import { conform } from '../schema.ts'
 import { checkDistinct, checkName } from './name.ts'
@@ -21,8 +21,14 @@ export const STATEMENT_TYPE = 'application/vnd.in-toto+json'
 const IN_TOTO = 'https://in-toto.io/Statement/v1'
 const PREDICATE = 'https://model_signing/signature/v1.0'
 
-/** Largest model in resources (files or shards). */
-const MAX_RESOURCES = 5_000_000
+/** Largest model in resources (files or shards); more would not fit into a bundle. */
+const MAX_RESOURCES = 3_000_000
+/** Most JSON values of a statement: six for each resource as Signet writes them, and some more. */
+const MAX_VALUES = 20_000_000
+const MAX_TEXT = 4096
+const MAX_IGNORE_PATHS = 10_000
+/** Resources that are written or digested in one go. */
+const STEP = 4096
 
 /** A file or a shard of one, and its digest. */
 export interface Resource {
@@ -94,12 +100,12 @@ export const METADATA_NAMES = [
   'created',
 ] as const
 
-const Path = v.pipe(v.string(), v.minLength(1), v.maxLength(4096))
+const Path = v.pipe(v.string(), v.minLength(1), v.maxLength(MAX_TEXT))
 const StatementSchema = v.strictObject({
   _type: v.literal(IN_TOTO),
   subject: v.pipe(
     v.array(v.looseObject({
-      name: v.pipe(v.string(), v.maxLength(4096)),
+      name: v.pipe(v.string(), v.maxLength(MAX_TEXT)),
       digest: v.strictObject({ sha256: v.string() }),
       annotations: v.optional(v.record(v.string(), v.unknown())),
     })),
@@ -112,7 +118,7 @@ const StatementSchema = v.strictObject({
       hash_type: v.picklist(['sha256', 'blake2b', 'blake3']),
       shard_size: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
       allow_symlinks: v.boolean(),
-      ignore_paths: v.optional(v.pipe(v.array(Path), v.maxLength(10_000))),
+      ignore_paths: v.optional(v.pipe(v.array(Path), v.maxLength(MAX_IGNORE_PATHS))),
     }),
     resources: v.pipe(v.array(v.unknown()), v.minLength(1), v.maxLength(MAX_RESOURCES)),
   }),
@@ -136,22 +142,38 @@ export function byPath(resources: readonly Resource[]): Map<string, Resource[]> 
 
 /** SHA-256 over the raw digests of the resources, in their order (OMS §6.5.1), hex. */
 export async function rootDigest(resources: readonly Resource[]): Promise<string> {
-  const sizes = resources.map(({ algorithm }) => DIGEST_BYTES[algorithm])
-  const all = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0))
-  let at = 0
-  resources.forEach(({ digest }, i) => {
-    all.set(fromHex(digest, 'digest'), at)
-    at += sizes[i]!
-  })
-  return toHex(new Uint8Array(await crypto.subtle.digest('SHA-256', owned(all))))
+  const parts = inSteps(resources, (some) => fromHex(some.map(({ digest }) => digest).join('')))
+  return toHex(new Uint8Array(await crypto.subtle.digest('SHA-256', owned(concat(...parts)))))
 }
 
-/** The bytes to sign. Resources must stand in code-point order of their names. */
+/** What `one` makes of each {@link STEP} resources: few calls, and no text of the length of the whole. */
+function inSteps<T>(
+  resources: readonly Resource[],
+  one: (some: readonly Resource[], at: number) => T,
+): T[] {
+  return Array.from(
+    { length: Math.ceil(resources.length / STEP) },
+    (_, i) => one(resources.slice(i * STEP, (i + 1) * STEP), i * STEP),
+  )
+}
+
+/**
+ * The bytes to sign. Resources must stand in code-point order of their names.
+ *
+ * Errors, so that nobody signs what nobody reads: `usage_invalid` (a text that is empty, too long or not
+ * well-formed, or a pattern among the ignored paths), `too_large`.
+ */
 export async function encodeStatement(statement: Omit<Statement, 'root'>): Promise<Bytes> {
   const { name, serialization, resources, metadata } = statement
   const given = METADATA_NAMES.filter((key) => metadata[key] !== undefined)
-  const annotations = Object.fromEntries(given.map((key) => [key, metadata[key]]))
-  return utf8(JSON.stringify({
+  const annotations = Object.fromEntries(given.map((key) => [key, metadata[key]!]))
+  checkText('name', name)
+  for (const key of given) checkText(key, annotations[key]!)
+  checkIgnorePaths(serialization.ignorePaths)
+  if (resources.length > MAX_RESOURCES) {
+    throw new SignetError('too_large', `a seal holds at most ${MAX_RESOURCES} files or shards`)
+  }
+  const shell = JSON.stringify({
     _type: IN_TOTO,
     subject: [{
       name,
@@ -167,14 +189,48 @@ export async function encodeStatement(statement: Omit<Statement, 'root'>): Promi
         allow_symlinks: serialization.allowSymlinks,
         ignore_paths: serialization.ignorePaths,
       },
-      resources: resources.map((one) => ({
-        name: resourceName(one),
-        algorithm: one.algorithm,
-        digest: one.digest,
-        ...(one.size === undefined ? {} : { annotations: { size: one.size } }),
-      })),
     },
-  }))
+  })
+  // The resources go into the predicate, the last member of the shell.
+  return concat(
+    utf8(shell.slice(0, -2) + ',"resources":['),
+    ...inSteps(resources, (some, at) => utf8((at > 0 ? ',' : '') + some.map(resourceJson).join())),
+    utf8(']}}'),
+  )
+}
+
+function resourceJson(one: Resource): string {
+  return JSON.stringify({
+    name: resourceName(one),
+    algorithm: one.algorithm,
+    digest: one.digest,
+    annotations: one.size === undefined ? undefined : { size: one.size },
+  })
+}
+
+function checkText(what: string, text: string): void {
+  const fault = text === ''
+    ? 'is empty'
+    : text.length > MAX_TEXT
+    ? `has more than ${MAX_TEXT} characters`
+    : text.isWellFormed()
+    ? undefined
+    : 'is not well-formed Unicode'
+  if (fault !== undefined) throw new SignetError('usage_invalid', `the model's ${what} ${fault}`)
+}
+
+/** OMS §6.2.1: no patterns. Who writes one expects it to work, so it is not taken for a name either. */
+function checkIgnorePaths(paths: readonly string[]): void {
+  const pattern = paths.find((path) => /[*?[]/.test(path))
+  if (pattern !== undefined) {
+    throw new SignetError(
+      'usage_invalid',
+      `ignored path ${quoted(pattern)} holds "*", "?" or "[": a seal knows no patterns`,
+    )
+  }
+  if (paths.length > MAX_IGNORE_PATHS) {
+    throw new SignetError('too_large', `a seal leaves out at most ${MAX_IGNORE_PATHS} paths`)
+  }
 }
 
 /** Options of {@link decodeStatement}. */
@@ -209,6 +265,7 @@ export async function readStatement(
     what: 'statement',
     maxBytes: Number.MAX_SAFE_INTEGER, // the bundle's limit came first
     maxDepth: 16,
+    maxValues: MAX_VALUES,
   })
   checkPredicateType(json)
   const { subject: [subject], predicate } = conform(
@@ -253,47 +310,43 @@ function checkPredicateType(json: unknown): void {
   if (typeof type === 'string' && type !== PREDICATE) {
     throw new SignetError(
       'predicate_type',
-      `the statement is of type ${JSON.stringify(type.slice(0, 80))}, not an OMS v1.0 signature`,
+      `the statement is of type ${quoted(type)}, not an OMS v1.0 signature`,
     )
   }
 }
 
 /** One resource. Extra members are allowed by the schema and carry no meaning here. */
-function resource(json: unknown, method: string, hashType: DigestAlgorithm): Resource {
+function resource(json: unknown, method: string, algorithm: DigestAlgorithm): Resource {
   if (!isObject(json as JsonObject)) throw malformed('a resource is not an object')
-  const { name, algorithm, digest, annotations } = json as JsonObject
+  const { name, algorithm: named, digest, annotations } = json as JsonObject
   if (typeof name !== 'string') throw malformed('a resource has no name')
-  if (algorithm !== hashType) throw malformed('"algorithm" differs from "hash_type"')
+  if (named !== algorithm) throw malformed('"algorithm" differs from "hash_type"')
   if (typeof digest !== 'string') throw malformed('a resource has no digest')
-  checkDigest(digest, hashType, name)
-  const size = isObject(annotations) && Number.isSafeInteger(annotations.size)
-    ? { size: annotations.size as number }
-    : {}
-  const base = { algorithm: hashType, digest, ...size }
-  if (method === 'files') {
-    // Before 1.0.1 the reference named the only file of a single-file model ".".
-    if (name !== '.') checkName(name)
-    return { path: name, ...base }
+  const { path, start, end } = method === 'files' ? { path: name } : shardOf(name)
+  // Before 1.0.1 the reference named the only file of a single-file model ".".
+  if (path !== '.') checkName(path)
+  if (digest.length !== 2 * DIGEST_BYTES[algorithm] || /[^0-9a-f]/.test(digest)) {
+    throw new SignetError(
+      'digest_malformed',
+      `the digest of ${quoted(name)} is not lower-case ${algorithm}`,
+      { where: path },
+    )
   }
-  // OMS §6.3.2: the last two parts are the range; the path may hold colons.
-  const match = /^([^]*):(0|[1-9][0-9]{0,15}):([1-9][0-9]{0,15})$/.exec(name)
-  if (match === null) throw malformed(`${JSON.stringify(name.slice(0, 200))} names no shard`)
-  const [, path, start, end] = match
-  checkName(path!)
-  return { path: path!, start: Number(start), end: Number(end), ...base }
+  const size = isObject(annotations) ? annotations.size : undefined
+  return {
+    path,
+    ...(start === undefined ? {} : { start, end }),
+    algorithm,
+    digest,
+    ...(Number.isSafeInteger(size) ? { size: size as number } : {}),
+  }
 }
 
-function checkDigest(digest: string, algorithm: DigestAlgorithm, name: string): void {
-  try {
-    if (fromHex(digest).length === DIGEST_BYTES[algorithm]) return
-  } catch (error) {
-    if (!isSignetError(error)) throw error
-  }
-  throw new SignetError(
-    'digest_malformed',
-    `the digest of ${JSON.stringify(name.slice(0, 200))} is not lower-case ${algorithm}`,
-    { where: name },
-  )
+/** OMS §6.3.2: the last two parts are the range; the path may hold colons. */
+function shardOf(name: string): { path: string; start: number; end: number } {
+  const match = /^([^]*):(0|[1-9][0-9]{0,15}):([1-9][0-9]{0,15})$/.exec(name)
+  if (match === null) throw malformed(`${quoted(name)} names no shard`)
+  return { path: match[1]!, start: Number(match[2]), end: Number(match[3]) }
 }
 
 /** The paths of shards, each once; the shards of a path must follow each other from 0 without a gap. */
@@ -306,7 +359,7 @@ function shardedPaths(resources: readonly Resource[], shardSize: number): string
       const size = end! - start!
       const whole = i === sorted.length - 1 || size === shardSize
       if (start !== at || size <= 0 || size > shardSize || !whole) {
-        throw malformed(`the shards of ${JSON.stringify(path)} have a gap, overlap or are uneven`)
+        throw malformed(`the shards of ${quoted(path)} have a gap, overlap or are uneven`)
       }
       at = end!
     })

@@ -13,7 +13,6 @@ import {
 } from '../envelope/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { verifyCertificateChain } from './certificate.ts'
 import { type CompareOptions, compareTree, type Comparison } from './compare.ts'
 import type { FileTree } from './file_tree.ts'
 import {
@@ -121,6 +120,8 @@ async function byCertificate(
       },
     )
   }
+  // Loaded when first needed: most verifiers never see a certificate.
+  const { verifyCertificateChain } = await import('./certificate.ts')
   const { key, subject, names, root } = await verifyCertificateChain(
     chain,
     roots.map(({ certificate }) => certificate),

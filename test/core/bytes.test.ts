@@ -13,6 +13,7 @@ import {
   toBase64Url,
   toHex,
   utf8,
+  wrapBase64,
 } from '../../src/bytes.ts'
 import { isSignetError } from '../../src/errors.ts'
 
@@ -160,6 +161,13 @@ test('long texts decode, and are refused for their last character', () => {
     const text = encode(input)
     assert.equal(decode(text).length, input.length, name)
     assert.throws(() => decode(text + '!'), refusal, name)
+  }
+})
+
+test('wrapBase64() writes what toBase64() would, at any length', () => {
+  for (const length of [0, 1, 2, 3, 3 * 2 ** 16 - 1, 3 * 2 ** 16, 3 * 2 ** 16 + 1, 500_000]) {
+    const input = Uint8Array.from({ length }, (_, i) => i * 7 + (i >> 8))
+    assert.equal(fromUtf8(wrapBase64('ä"', input, '"€')), `ä"${toBase64(input)}"€`)
   }
 })
 

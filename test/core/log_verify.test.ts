@@ -10,6 +10,7 @@ import {
   openNote,
   signNote,
 } from '../../src/envelope/mod.ts'
+import { SignetError } from '../../src/errors.ts'
 import { generateKey } from '../../src/keys/mod.ts'
 import {
   checkPolicy,
@@ -25,7 +26,9 @@ import {
   ML_DSA_44_COSIGNATURE,
   openCheckpoint,
   openLog,
+  pageEntries,
   parseEntry,
+  reportPage,
   requestCosignature,
   rootOf,
   simplePolicy,
@@ -387,5 +390,34 @@ test('two of three witnesses, one post-quantum, make the quorum of a published c
   await assert.rejects(check(grown.note), { code: 'witness_quorum' })
   await assert.rejects(log.cosign(current, lines), { code: 'log_range' })
   assert.match(formatVkey(witnesses[0]!.signer.verifier), /^w1\.example\+/)
+  await log.close()
+})
+
+test('the page shows what a log says as text, whatever it says', async () => {
+  const storage = memoryLogStorage()
+  const log = await openLog(storage, key, { origin, publishAfter: 100_000 })
+  const nasty = "<script>alert(1)</script>\" onload='x' &amp; \u202e\u0000"
+  for (let i = 0; i < 3; i++) {
+    await log.append({ type: 'a', actor: nasty, data: { [nasty]: nasty } })
+  }
+  const head = await log.checkpoint()
+  const entries = pageEntries()
+  const report = await verifyLog(storage, head, { onEntry: entries.add })
+  const fault = new SignetError('log_corrupt', `fault ${nasty}`)
+  const page = reportPage(
+    { ...report, faults: [fault], whole: false },
+    entries,
+    { checkpoint: head, anchored: 2, witnesses: [{ name: nasty, cosigned: false }], now: 0 },
+  )
+  assert.ok(!/<script|onload=\'|\u202e|&amp;amp;lt/.test(page))
+  assert.match(page, /NOT WHOLE/)
+  assert.match(page, /&lt;script&gt;alert/)
+  assert.match(page, /the first 2 entries are those of the anchor; 2 came after/)
+  assert.match(page, /default-src &#39;none&#39;|default-src 'none'/)
+  // Every tag that is opened is one of ours.
+  const tags = new Set([...page.matchAll(/<([a-z0-9]+)/g)].map(([, tag]) => tag))
+  const ours =
+    'html head meta title style body header h1 p main section h2 table tr th td ol li code svg rect span pre footer'
+  assert.deepEqual([...tags].filter((tag) => !ours.split(' ').includes(tag!)), [])
   await log.close()
 })
