@@ -49,6 +49,7 @@ keyProviderSuite({
 })
 
 const WRAPPED: Readonly<Partial<Record<AlgorithmName, readonly SigningMode[]>>> = {
+  'ML-DSA-44': ['message', 'external-mu'],
   'ML-DSA-65': ['message', 'external-mu'],
 }
 
@@ -81,7 +82,7 @@ function wrapped() {
 keyProviderSuite({
   name: 'wrappedKeys() over a kek in memory',
   algorithms: WRAPPED,
-  generates: ['Ed25519', 'ES256', 'ES384', 'ML-DSA-65', 'ML-DSA-65-Ed25519'],
+  generates: ['Ed25519', 'ES256', 'ES384', 'ML-DSA-44', 'ML-DSA-65', 'ML-DSA-65-Ed25519'],
   parallel: 20,
   malformedUris: ['wrapped:', 'wrapped:file=a', 'wrapped:kek=a', 'wrapped:file=a;kek=b;file=c'],
   fixture: () =>
