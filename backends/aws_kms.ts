@@ -10,6 +10,8 @@
  *
  * An alias is followed once, on opening: what signs afterwards is that very key, wherever the alias then
  * points. Signatures are held against the public key by `signMessage`, whoever made them.
+ *
+ * @module
  */
 import {
   type Algorithm,
@@ -36,10 +38,11 @@ import { bytes, garbage, isKey, member, text } from './aws_kms/answers.ts'
 import { openKek } from './aws_kms/kek.ts'
 import { type KmsUri, parseKmsUri } from './aws_kms/uri.ts'
 
-export type { ClientOptions } from './aws_kms/client.ts'
+export type { AwsCredentials, ClientOptions } from './aws_kms/client.ts'
 
 /** The provider of `awskms:`, and what it does beyond signing. */
 export interface AwsKmsKeys extends KeyProvider {
+  /** Opens a symmetric key that wraps keys (`key_usage` if it is none). */
   openKek(uri: KeyUri, options?: SignOptions): Promise<Kek>
   /** Makes a symmetric key that wraps keys, at an alias (`file_exists`). */
   generateKek(uri: KeyUri, options?: SignOptions): Promise<Kek>

@@ -6,6 +6,8 @@
  * Needs the native addon `pkcs11js`, which is loaded when the first key is opened and not before.
  * Served: ECDSA on P-256, P-384 and P-521 (the token gets the digest), Ed25519, RSA with PKCS#1 v1.5 or PSS
  * (`alg=PS256`), and AES keys that wrap keys. Not served: PIN pads, RSA keys below 2048 bits.
+ *
+ * @module
  */
 import { Buffer } from 'node:buffer'
 import { readFile } from 'node:fs/promises'
@@ -43,7 +45,14 @@ import {
 import { findToken, type Pin, type Session, type Token } from './pkcs11/token.ts'
 import { formatTokenUri, parseObjectUri, parseTokenUri, type TokenUri } from './pkcs11/uri.ts'
 
-export type { Cryptoki, LoadModule } from './pkcs11/cryptoki.ts'
+export type {
+  Attribute,
+  Cryptoki,
+  Handle,
+  LoadModule,
+  Mechanism,
+  TokenInfo,
+} from './pkcs11/cryptoki.ts'
 
 /** Options of {@link pkcs11Keys}. */
 export interface Pkcs11Options {
@@ -63,7 +72,9 @@ export interface Pkcs11Options {
 export interface TokenKey {
   /** Opens it; holds no PIN and no module path. */
   readonly uri: string
+  /** CKA_LABEL, empty if it has none. */
   readonly label: string
+  /** CKA_ID, empty if it has none. */
   readonly id: Bytes
   /** Undefined for a kind of key that is not known here. */
   readonly algorithm: Algorithm | undefined
@@ -71,6 +82,7 @@ export interface TokenKey {
 
 /** The provider of `pkcs11:`, and what tokens can do beyond signing. */
 export interface Pkcs11Keys extends KeyProvider {
+  /** Opens an AES key that wraps keys (`key_usage` if it may not). */
   openKek(uri: KeyUri, options?: SignOptions): Promise<Kek>
   /** Makes an AES-256 key that wraps keys, sensitive and not extractable (`file_exists`). */
   generateKek(uri: KeyUri, options?: SignOptions): Promise<Kek>

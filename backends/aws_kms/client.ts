@@ -1,5 +1,4 @@
 /** The SDK's client behind one narrow function, loaded when the first key is opened; one per region and endpoint. */
-import type { KMSClientConfig } from '@aws-sdk/client-kms'
 import { SignetError } from '../../src/errors.ts'
 import { abortable, checkAborted, type SignOptions } from '../../src/keys/mod.ts'
 import { faultOf } from './faults.ts'
@@ -29,10 +28,22 @@ export interface Service {
   close(): void
 }
 
+/** Credentials as AWS gives them out. */
+export interface AwsCredentials {
+  /** Names the credentials. */
+  readonly accessKeyId: string
+  /** Secret. */
+  readonly secretAccessKey: string
+  /** Secret; of those that last for a while only. */
+  readonly sessionToken?: string
+  /** When they end. */
+  readonly expiration?: Date
+}
+
 /** What the client is made with, beside region and endpoint. */
 export interface ClientOptions {
   /** Default: the SDK's chain: environment, profile, web identity, container, instance. */
-  readonly credentials?: KMSClientConfig['credentials'] | undefined
+  readonly credentials?: AwsCredentials | (() => Promise<AwsCredentials>) | undefined
   /** How often a request is sent at most, with growing pauses. Default 5. */
   readonly attempts?: number | undefined
   /** How long one attempt may take, in milliseconds. Default 10 000. */

@@ -11,52 +11,80 @@ import { faultOf, isFault } from './faults.ts'
 export type Handle = Buffer
 /** One attribute; read ones hold bytes. */
 export interface Attribute {
+  /** CKA_… */
   readonly type: number
+  /** A CK_ULONG as number, a CK_BBOOL as boolean. */
   readonly value?: Buffer | number | boolean | string
 }
 /** A mechanism and its parameter. */
 export interface Mechanism {
+  /** CKM_… */
   readonly mechanism: number
+  /** As the addon wants it. */
   readonly parameter?: unknown
 }
 /** What a token says of itself. Texts are padded with blanks. */
 export interface TokenInfo {
+  /** Its name. */
   readonly label: string
+  /** Its maker. */
   readonly manufacturerID: string
+  /** Its kind. */
   readonly model: string
+  /** Its number. */
   readonly serialNumber: string
+  /** CKF_… */
   readonly flags: number
 }
 
 /** The functions in use, under their names in the standard. A slot is an opaque handle. */
 export interface Cryptoki {
+  /** Starts the module (§5.4). */
   C_Initialize(options: { flags: number }): void
+  /** Slots, with a token or all (§5.5). */
   C_GetSlotList(present: boolean): Handle[]
+  /** What a token says of itself (§5.5). */
   C_GetTokenInfo(slot: Handle): TokenInfo
+  /** Mechanisms of a token (§5.5). */
   C_GetMechanismList(slot: Handle): number[]
+  /** What a mechanism is good for (§5.5). */
   C_GetMechanismInfo(slot: Handle, mechanism: number): { readonly flags: number }
+  /** Opens a session (§5.6). */
   C_OpenSession(slot: Handle, flags: number): Handle
+  /** Closes one (§5.6). */
   C_CloseSession(session: Handle): void
+  /** Logs the process in (§5.6). */
   C_Login(session: Handle, user: number, pin: string): void
+  /** Begins a search (§5.7). */
   C_FindObjectsInit(session: Handle, template: readonly Attribute[]): void
+  /** Goes on with it (§5.7). */
   C_FindObjects(session: Handle, count: number): Handle[]
+  /** Ends it (§5.7). */
   C_FindObjectsFinal(session: Handle): void
+  /** Reads attributes (§5.7). */
   C_GetAttributeValue(
     session: Handle,
     object: Handle,
     template: readonly Attribute[],
   ): { readonly type: number; readonly value: Buffer }[]
+  /** Makes an object (§5.7). */
   C_CreateObject(session: Handle, template: readonly Attribute[]): Handle
+  /** Destroys one (§5.7). */
   C_DestroyObject(session: Handle, object: Handle): void
+  /** Begins a signature (§5.13). */
   C_SignInit(session: Handle, mechanism: Mechanism, key: Handle): void
+  /** Makes it, on another thread (§5.13). */
   C_SignAsync(session: Handle, input: Buffer, output: Buffer): Promise<Buffer>
+  /** Makes a secret key (§5.18). */
   C_GenerateKey(session: Handle, mechanism: Mechanism, template: readonly Attribute[]): Handle
+  /** Makes a key pair, on another thread (§5.18). */
   C_GenerateKeyPairAsync(
     session: Handle,
     mechanism: Mechanism,
     publicTemplate: readonly Attribute[],
     privateTemplate: readonly Attribute[],
   ): Promise<{ readonly publicKey: Handle; readonly privateKey: Handle }>
+  /** Wraps a key, on another thread (§5.18). */
   C_WrapKeyAsync(
     session: Handle,
     mechanism: Mechanism,
@@ -64,6 +92,7 @@ export interface Cryptoki {
     key: Handle,
     output: Buffer,
   ): Promise<Buffer>
+  /** Unwraps one, on another thread (§5.18). */
   C_UnwrapKeyAsync(
     session: Handle,
     mechanism: Mechanism,

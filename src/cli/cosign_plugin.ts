@@ -14,8 +14,8 @@ import { isSignetError, SignetError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { type Key, type Keyring, signMessage, type SignOptions, toPublicPem } from '../keys/mod.ts'
 import { conform } from '../schema.ts'
-import { action, type CommonFlags } from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import { action } from './command.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 
 /** What the protocol gives a plugin. */
 export interface PluginInput {

@@ -1,6 +1,6 @@
 /** `signet demo hsm`: a model sealed by a token, by a KMS and by a composite of both, and what goes wrong with such. */
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -113,7 +113,10 @@ function modulePath(): string {
 function makeToken(home: string): void {
   modulePath()
   const config = join(home, 'softhsm2.conf')
-  writeFileSync(config, `directories.tokendir = ${home}\nobjectstore.backend = file\n`)
+  // A folder of its own: SoftHSM takes every folder in there for a token, and writes into it.
+  const tokens = join(home, 'tokens')
+  mkdirSync(tokens)
+  writeFileSync(config, `directories.tokendir = ${tokens}\nobjectstore.backend = file\n`)
   writeFileSync('pin', '4711\n', { mode: 0o600 })
   process.env.SOFTHSM2_CONF = config
   const args = ['--init-token', '--free', '--label', 'ci', '--so-pin', '12345678', '--pin', '4711']

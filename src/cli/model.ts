@@ -2,7 +2,8 @@
 import type { Command } from 'commander'
 import type { Bytes } from '../bytes.ts'
 import { isSignetError, SignetError } from '../errors.ts'
-import { type Key, readCertificates } from '../keys/mod.ts'
+import type { Key } from '../keys/mod.ts'
+import { readCertificates } from '../certificates/mod.ts'
 import { MAX_BUNDLE_BYTES } from '../envelope/mod.ts'
 import {
   certificateChainFor,
@@ -21,7 +22,6 @@ import type { DigestAlgorithm } from '../crypto/mod.ts'
 import {
   action,
   common,
-  type CommonFlags,
   errorToJson,
   EXIT_CODES,
   group,
@@ -29,7 +29,7 @@ import {
   wholeNumber,
   withKeys,
 } from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { migrateCommand } from './model_migrate.ts'
 import { outsOf, sealedText, sizeOf, writeBundles } from './model_outs.ts'
 import { modelPaths } from './model_paths.ts'

@@ -1,28 +1,5 @@
 /** The keys room: handles that sign, keys that verify, where they come from and how they are written. */
 export {
-  type Certificate,
-  certificateLabel,
-  parseCertificate,
-  readCertificates,
-} from './certificate.ts'
-export {
-  type AuthorityKeyId,
-  type Extensions,
-  KEY_USAGES,
-  type KeyUsage,
-  type NameConstraints,
-  PURPOSE,
-} from './certificate_extensions.ts'
-export {
-  type DistinguishedName,
-  type GeneralName,
-  type GeneralNameKind,
-  generalNameText,
-  type NameAttribute,
-  nameText,
-} from './certificate_names.ts'
-export { certificatePath, MAX_CHAIN, type PathOptions } from './certificate_path.ts'
-export {
   insecureToClearPem,
   type ReadKeyOptions,
   readPrivateKey,

@@ -30,7 +30,7 @@ import {
   TAG,
 } from '../../src/crypto/mod.ts'
 import { isSignetError, SignetError } from '../../src/errors.ts'
-import { nameText } from '../../src/keys/mod.ts'
+import { nameText } from '../../src/certificates/mod.ts'
 import vectors from '../vectors/certificates.json' with { type: 'json' }
 
 type Name = keyof typeof vectors

@@ -5,8 +5,13 @@ import { utf8 } from '../../src/bytes.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { parseKeyUri, signMessage } from '../../src/keys/mod.ts'
 import { awsKmsKeys, type ClientOptions } from '../../backends/aws_kms.ts'
-import { type KmsDouble, kmsDouble } from '../doubles/kms_double.ts'
+import { type Call, type KmsDouble, kmsDouble } from '../doubles/kms_double.ts'
 import { type KeyProviderSuite, keyProviderSuite, refusal } from '../suites/key_provider_suite.ts'
+import {
+  type FaultyFixture,
+  faultyStoreSuite,
+  type StoreFault,
+} from '../suites/faulty_store_suite.ts'
 import { type Emulator, lacking, MINISTACK, MOTO, run } from './_emulators.ts'
 
 const credentials = {
@@ -16,6 +21,9 @@ const credentials = {
 }
 const secrets = [credentials.secretAccessKey, credentials.sessionToken]
 const message = utf8('message')
+const wrong = (type: string, status = 400) => ({ status, body: { __type: type, message: 'no' } })
+const pause = (ms: number) =>
+  new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), ms))
 
 const SERVED: Readonly<Partial<Record<AlgorithmName, readonly SigningMode[]>>> = {
   'ES256': ['digest'],
@@ -147,6 +155,40 @@ for (const emulator of [MINISTACK, MOTO, undefined]) {
   })
 }
 
+faultyStoreSuite({
+  name: 'awsKmsKeys() on a failing double',
+  algorithm: 'ES256',
+  async fixture() {
+    const kms = await kmsDouble()
+    let calls = 0
+    const faults = new WeakMap<Call, StoreFault | undefined>()
+    kms.fault = async (call) => {
+      if (call.operation !== 'Sign') return undefined
+      const fault = fixture.inject(calls++)
+      faults.set(call, fault)
+      if (fault === 'delay') await pause(300)
+      if (fault === 'drop') return 'drop'
+      return fault === 'throttle' ? wrong('ThrottlingException') : undefined
+    }
+    // r = s = 1: well-formed, and no signature of anything
+    kms.alter = (call, answer) =>
+      faults.get(call) === 'garbage' ? { ...answer, Signature: 'MAYCAQECAQE=' } : answer
+    const fixture: FaultyFixture = {
+      provider: awsKmsKeys({ credentials }),
+      uri: (label) => `awskms:key-id=alias/${label};region=eu-west-1;endpoint=${kms.endpoint}`,
+      secrets,
+      cleanup: () => kms.close(),
+      inject: () => undefined,
+      calls: () => calls,
+      reset() {
+        calls = 0
+        fixture.inject = () => undefined
+      },
+    }
+    return fixture
+  },
+})
+
 /** A double with one key, opened. */
 async function withKey(algorithm: AlgorithmName = 'ES256', options: ClientOptions = {}) {
   const kms: KmsDouble = await kmsDouble()
@@ -156,11 +198,6 @@ async function withKey(algorithm: AlgorithmName = 'ES256', options: ClientOption
   const signs = () => kms.calls.filter(({ operation }) => operation === 'Sign').length
   return { kms, provider, uri, key, signs, [Symbol.asyncDispose]: () => kms.close() }
 }
-
-const wrong = (type: string, status = 400) => ({ status, body: { __type: type, message: 'no' } })
-
-const pause = (ms: number) =>
-  new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), ms))
 
 const FAULTS: readonly (readonly [string, number, ErrorCode])[] = [
   ['NotFoundException', 400, 'key_not_found'],

@@ -8,6 +8,7 @@ import { parseKeyUri, signMessage } from '../../src/keys/mod.ts'
 import { type Cryptoki, type LoadModule, pkcs11Keys } from '../../backends/pkcs11.ts'
 import { loadModule } from '../../backends/pkcs11/cryptoki.ts'
 import { keyProviderSuite, refusal } from '../suites/key_provider_suite.ts'
+import { type FaultyFixture, faultyStoreSuite } from '../suites/faulty_store_suite.ts'
 import { absent, hsmTest, makeToken, PIN } from './_softhsm.ts'
 
 const secrets = [PIN, 'wrong-pin-1']
@@ -83,6 +84,39 @@ async function withKey(label: string, name: 'ES256' | 'Ed25519' = 'ES256') {
 }
 
 const message = utf8('message')
+
+faultyStoreSuite({
+  name: 'pkcs11Keys() on a failing token',
+  algorithm: 'ES256',
+  skip: process.env.CI === 'true' ? undefined : absent,
+  // deno-lint-ignore require-await -- a fault must reject, not throw
+  async fixture() {
+    const { token, module, pinFile } = makeToken('failing')
+    let calls = 0
+    const load = faulty((real) => ({
+      async C_SignAsync(session, input, output) {
+        const fault = fixture.inject(calls++)
+        if (fault === 'delay') await new Promise((resolve) => setTimeout(resolve, 300))
+        if (fault === 'throttle') throw ckr('DEVICE_ERROR')
+        if (fault === 'drop') throw ckr('DEVICE_REMOVED')
+        const signature = await real.C_SignAsync(session, input, output)
+        return fault === 'garbage' ? Buffer.from(signature).reverse() : signature
+      },
+    }))
+    const fixture: FaultyFixture = {
+      provider: pkcs11Keys({ load }),
+      uri: (label) => `pkcs11:${token};object=${label}?${module}&pin-source=${pinFile}`,
+      secrets,
+      inject: () => undefined,
+      calls: () => calls,
+      reset() {
+        calls = 0
+        fixture.inject = () => undefined
+      },
+    }
+    return fixture
+  },
+})
 
 hsmTest('a new private key is sensitive, not extractable, and of no other use', async () => {
   const { uri, key } = await withKey('attributes')

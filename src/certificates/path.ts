@@ -19,9 +19,9 @@
 import { equalBytes } from '../bytes.ts'
 import { type ErrorCode, SignetError } from '../errors.ts'
 import { type Certificate, certificateLabel } from './certificate.ts'
-import { type Budget, constraintFault, namesOf } from './certificate_constraints.ts'
-import { PURPOSE } from './certificate_extensions.ts'
-import { signatureFault } from './certificate_signature.ts'
+import { type Budget, constraintFault, namesOf } from './constraints.ts'
+import { PURPOSE } from './extensions.ts'
+import { signatureFault } from './signature.ts'
 
 /** Certificates of a chain, the first one included. */
 export const MAX_CHAIN = 16
