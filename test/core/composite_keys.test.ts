@@ -49,6 +49,7 @@ keyProviderSuite({
 })
 
 const WRAPPED: Readonly<Partial<Record<AlgorithmName, readonly SigningMode[]>>> = {
+  'ML-DSA-44': ['message', 'external-mu'],
   'ML-DSA-65': ['message', 'external-mu'],
 }
 
