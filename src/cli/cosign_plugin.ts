@@ -195,7 +195,7 @@ const MAX_MESSAGE = 2 ** 30
 
 /** The command `signet cosign-plugin`: a script named `sigstore-kms-signet` hands its arguments to it. */
 export function cosignPluginCommand(context: CliContext): Command {
-  return new Command('cosign-plugin')
+  return withKeys(new Command('cosign-plugin'))
     .description('answer cosign as the program sigstore-kms-signet (keys signet://URI)')
     .argument('[arguments...]', 'what cosign gives: v1 and a JSON object')
     .exitOverride()
