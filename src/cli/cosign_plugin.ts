@@ -14,7 +14,7 @@ import { isSignetError, SignetError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { type Key, type Keyring, signMessage, type SignOptions, toPublicPem } from '../keys/mod.ts'
 import { conform } from '../schema.ts'
-import { action } from './command.ts'
+import { action, withKeys } from './command.ts'
 import type { CliContext, CommonFlags, Run } from './context.ts'
 
 /** What the protocol gives a plugin. */
