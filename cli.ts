@@ -2,11 +2,10 @@
 /** The command line's front door: puts the backends and the commands together. */
 import { lstatSync } from 'node:fs'
 import process from 'node:process'
-import manifest from './deno.json' with { type: 'json' }
 import type { Backends, CliContext } from './src/cli/context.ts'
 import { main } from './src/cli/main.ts'
 import { terminal } from './src/cli/terminal.ts'
-import { type Keyring, keyring } from './src/keys/mod.ts'
+import { VERSION } from './src/cli/version.ts'
 import { SignetError } from './src/errors.ts'
 
 const stat = (path: string) => lstatSync(path, { throwIfNoEntry: false })
@@ -28,16 +27,14 @@ const backends: Backends = {
     (await import('./backends/files.ts')).readLimited(path, maxBytes),
   writeFile: async (path, bytes, options) =>
     (await import('./backends/files.ts')).writeNew(path, bytes, options),
+  replaceFile: async (path, bytes, expected) =>
+    (await import('./backends/replace.ts')).replaceFile(path, bytes, expected),
+  publishersMemory: async () => (await import('./backends/publishers_state.ts')).publishersState(),
+  logStorage: async (folder) => (await import('./backends/log_fs.ts')).fileLogStorage(folder),
+  sha256: async () => (await import('./backends/node_sha256.ts')).nodeSha256,
   runtime: runtime(),
-  inventory: () => Promise.resolve([]),
-  async keyring(options) {
-    const { fileKeys } = await import('./backends/file_keys.ts')
-    // A keyset file may name a key of another store, so this provider needs the others.
-    const ring: Keyring = keyring(
-      fileKeys({ ...options, open: (uri, more) => ring.open(uri, more) }),
-    )
-    return ring
-  },
+  inventory: async () => (await import('./backends/inventory.ts')).inventory(),
+  keyring: async (options) => (await import('./backends/keyring.ts')).openKeyring(options),
 }
 
 function runtime(): string {
@@ -48,4 +45,4 @@ function runtime(): string {
 const stop = new AbortController()
 process.once('SIGINT', () => stop.abort())
 const context: CliContext = { backends, terminal, signal: stop.signal }
-process.exitCode = await main(process.argv.slice(2), context, manifest.version)
+process.exitCode = await main(process.argv.slice(2), context, VERSION)

@@ -55,6 +55,8 @@ export {
   type SigningInput,
 } from './src/crypto/mod.ts'
 export * from './src/keys/mod.ts'
+export * from './src/certificates/mod.ts'
 export * from './src/envelope/mod.ts'
+export * from './src/log/mod.ts'
 export * from './src/models/mod.ts'
 export * from './src/interop/mod.ts'

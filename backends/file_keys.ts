@@ -201,22 +201,25 @@ async function keysetOf(text: string): Promise<Keyset | undefined> {
 
 async function openKey(file: KeyFile, options: FileKeysOptions): Promise<Key> {
   const { path, text } = file
-  const encrypted = text.includes('-----BEGIN ENCRYPTED PRIVATE KEY-----')
-  const hole = exposure(file)
-  if (hole !== undefined && !encrypted) {
-    throw new SignetError('key_exposed', hole, {
-      where: path,
-      remedy: `chmod 600 ${path}, and consider the key known`,
-    })
-  }
-  if (hole !== undefined) options.warn?.(hole)
-  return await located(path, () =>
+  const key = await located(path, () =>
     readPrivateKey(text, {
       scrypt: nodeScrypt,
       rsa: options.rsa,
       insecureClearKey: options.insecureClearKey,
       passphrase: async () => await options.passphrase?.(path) ?? '',
     }))
+  // Judged last: what holds no private key may be read by all.
+  const hole = exposure(file)
+  if (hole === undefined) return key
+  if (text.includes('-----BEGIN ENCRYPTED PRIVATE KEY-----')) {
+    options.warn?.(hole)
+    return key
+  }
+  await key.close()
+  throw new SignetError('key_exposed', hole, {
+    where: path,
+    remedy: `chmod 600 ${path}, and consider the key known`,
+  })
 }
 
 /** A file that was read, and whose it is. */

@@ -15,7 +15,7 @@ import * as fs from 'node:fs'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { setImmediate } from 'node:timers'
 import { SignetError } from '../src/errors.ts'
-import type { FileTree, TreeEntry } from '../src/models/file_tree.ts'
+import type { FileTree, TreeEntry } from '../src/models/mod.ts'
 import { digestPool, spanError } from './fs_pool.ts'
 
 /** Options of {@link folderTree}. */
@@ -24,7 +24,8 @@ export interface FolderTreeOptions {
   readonly workers?: number
   /**
    * Takes links for what they lead to, inside and outside the root: a link to a file is a file under
-   * the link's name, and a linked folder is listed to its last file. A link that leads back into a
+   * the link's name, and a linked folder is listed to its last file, as often as links lead to
+   * it (which links to links can make very often: count the entries). A link that leads back into a
    * folder it lies in is refused (`symlink_refused`). Default: links are listed as links.
    */
   readonly insecureFollowSymlinks?: boolean
@@ -101,7 +102,7 @@ export function folderTree(root: string, options: FolderTreeOptions = {}): FileT
       let seen = 0
       for (let here = pending.pop(); here !== undefined; here = pending.pop()) {
         const around = follow ? enter(folder, here) : undefined
-        for (const name of names(folder, here.prefix)) {
+        for await (const name of names(folder, here.prefix)) {
           if (seen++ % ENTRIES_PER_TURN === 0) await new Promise((turn) => setImmediate(turn))
           if (signal?.aborted) {
             throw new SignetError('aborted', 'listing was aborted', { cause: signal.reason })
@@ -181,8 +182,7 @@ function entryOf(path: string, stats: fs.Stats): TreeEntry {
 }
 
 /**
- * The names in one folder, some at a time where the runtime can (Node; Deno and Bun read one folder
- * whole).
+ * The names in one folder.
  *
  * Runtimes put U+FFFD for bytes that are not UTF-8 (Deno even in names asked for as bytes), so such
  * a name could stand for another. It is genuine if it occurs once and leads to a file ({@link look}):
@@ -191,15 +191,12 @@ function entryOf(path: string, stats: fs.Stats): TreeEntry {
  * A folder that became a link since it was looked at is listed through the link. That gains nothing:
  * its files lie behind a link and have no digest, and hiding files was as easy by removing them.
  */
-function* names(root: string, prefix: string): Generator<string> {
+async function* names(root: string, prefix: string): AsyncGenerator<string> {
   const folder = prefix === '' ? root : join(root, prefix.slice(0, -1))
   const where = prefix === '' ? '.' : prefix
   const doubtful = new Set<string>()
-  let open: fs.Dir | undefined
   try {
-    open = fs.opendirSync(folder, { bufferSize: ENTRIES_PER_TURN })
-    for (let entry = open.readSync(); entry !== null; entry = open.readSync()) {
-      const { name } = entry
+    for await (const { name } of DENO?.readDir(folder) ?? readFolder(folder)) {
       wellFormed(name, where)
       if (name.includes('\ufffd')) {
         if (doubtful.has(name)) throw invalidName(prefix + name)
@@ -209,8 +206,24 @@ function* names(root: string, prefix: string): Generator<string> {
     }
   } catch (error) {
     throw unreadable(where, error)
+  }
+}
+
+/**
+ * Deno's own reader of folders, where there is one: it hands out names as they come. What `node:fs`
+ * does there takes 1.3 kB for each name of a folder at once, and twice the time.
+ */
+const { Deno: DENO } = globalThis as unknown as {
+  Deno?: { readDir(path: string): AsyncIterable<{ readonly name: string }> }
+}
+
+/** Names as they come (Node), or one folder's at a time (Bun). */
+function* readFolder(folder: string): Generator<{ readonly name: string }> {
+  const open = fs.opendirSync(folder, { bufferSize: ENTRIES_PER_TURN })
+  try {
+    for (let entry = open.readSync(); entry !== null; entry = open.readSync()) yield entry
   } finally {
-    open?.closeSync()
+    open.closeSync()
   }
 }
 

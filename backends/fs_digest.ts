@@ -37,7 +37,9 @@ export interface SpanEvents {
 
 /** The part of a hash that the loop needs; `node:crypto` and the portable hasher both have it. */
 export interface SpanHash {
+  /** Takes the next bytes in. */
   update(bytes: Uint8Array): unknown
+  /** The digest over all of them. */
   digest(): Uint8Array
 }
 

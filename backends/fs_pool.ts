@@ -12,7 +12,7 @@ import * as fs from 'node:fs'
 import type { Bytes } from '../src/bytes.ts'
 import type { DigestAlgorithm } from '../src/crypto/mod.ts'
 import { type ErrorCode, SignetError } from '../src/errors.ts'
-import type { DigestRequest } from '../src/models/file_tree.ts'
+import type { DigestRequest } from '../src/models/mod.ts'
 import { type Span, spanDigester, type SpanResult } from './fs_digest.ts'
 import { nodeHasher } from './node_crypto.ts'
 

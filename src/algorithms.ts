@@ -15,6 +15,7 @@ export type AlgorithmName =
   | 'ES512'
   | 'RS256'
   | 'PS256'
+  | 'ML-DSA-44'
   | 'ML-DSA-65'
   | 'ML-DSA-65-Ed25519'
 
@@ -92,8 +93,29 @@ function rsa(name: AlgorithmName, scheme: string): Algorithm {
   }
 }
 
-/** The table. */
-export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = {
+/** JWK as RFC 9964. The private key is the 32-byte seed. */
+function mlDsa(
+  name: AlgorithmName,
+  oid: string,
+  publicBytes: number,
+  signatureBytes: number,
+): Algorithm {
+  return {
+    name,
+    family: 'ml-dsa',
+    jwk: { kty: 'AKP' },
+    webcrypto: { name },
+    oid,
+    parameters: [],
+    publicBytes,
+    privateBytes: 32,
+    signatureBytes,
+    modes: ['message', 'external-mu'],
+  }
+}
+
+/** The table. Nobody changes it: whoever could would choose what verifies. */
+export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = frozen({
   // RFC 8032; OID RFC 8410 §3.
   'Ed25519': {
     name: 'Ed25519',
@@ -114,19 +136,9 @@ export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = {
   // RFC 8017; salt length of PS256 RFC 7518 §3.5.
   'RS256': rsa('RS256', 'RSASSA-PKCS1-v1_5'),
   'PS256': rsa('PS256', 'RSA-PSS'),
-  // FIPS 204; OID RFC 9881 §2; JWK RFC 9964. The private key is the 32-byte seed.
-  'ML-DSA-65': {
-    name: 'ML-DSA-65',
-    family: 'ml-dsa',
-    jwk: { kty: 'AKP' },
-    webcrypto: { name: 'ML-DSA-65' },
-    oid: '2.16.840.1.101.3.4.3.18',
-    parameters: [],
-    publicBytes: 1952,
-    privateBytes: 32,
-    signatureBytes: 3309,
-    modes: ['message', 'external-mu'],
-  },
+  // FIPS 204 Table 2; OIDs RFC 9881 §2. ML-DSA-44 is what transparency logs cosign with (C2SP tlog-cosignature).
+  'ML-DSA-44': mlDsa('ML-DSA-44', '2.16.840.1.101.3.4.3.17', 1312, 2420),
+  'ML-DSA-65': mlDsa('ML-DSA-65', '2.16.840.1.101.3.4.3.18', 1952, 3309),
   // draft-ietf-lamps-pq-composite-sigs: id-MLDSA65-Ed25519-SHA512; ML-DSA part first in all encodings.
   'ML-DSA-65-Ed25519': {
     name: 'ML-DSA-65-Ed25519',
@@ -141,7 +153,7 @@ export const ALGORITHMS: Readonly<Record<AlgorithmName, Algorithm>> = {
     signatureBytes: 3373,
     modes: ['message', 'digest'],
   },
-}
+})
 
 /** The entry of a name, or `algorithm_unsupported`. Names that JOSE used before are no aliases. */
 export function algorithm(name: string): Algorithm {
@@ -152,4 +164,12 @@ export function algorithm(name: string): Algorithm {
     })
   }
   return entry
+}
+
+/** A value that is frozen to the last member. */
+function frozen<T extends object>(value: T): T {
+  for (const member of Object.values(value)) {
+    if (typeof member === 'object' && member !== null) frozen(member)
+  }
+  return Object.freeze(value)
 }

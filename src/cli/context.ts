@@ -3,7 +3,8 @@
  * in their own.
  */
 import type { Keyring } from '../keys/mod.ts'
-import type { FileTree } from '../models/mod.ts'
+import type { FileTree, PublishersMemory } from '../models/mod.ts'
+import type { LogStorage, Sha256 } from '../log/mod.ts'
 
 /** Options of key providers, from the flags of a command. */
 export interface ProviderOptions {
@@ -40,10 +41,18 @@ export interface Backends {
     bytes: Uint8Array,
     options: { readonly overwrite?: boolean; readonly mode?: 0o600 | 0o644 },
   ): Promise<void>
+  /** Replaces a file if it still is what was read, undefined: nothing (`publishers_conflict`). */
+  replaceFile(path: string, bytes: Uint8Array, expected: Uint8Array | undefined): Promise<void>
+  /** What this machine remembers of publishers files. */
+  publishersMemory(): Promise<PublishersMemory>
   /** Name and version of the runtime. */
   readonly runtime: string
   /** Optional parts, for `signet doctor`. */
   inventory(): Promise<readonly Part[]>
+  /** The storage of a log in a folder. */
+  logStorage(folder: string): Promise<LogStorage>
+  /** SHA-256 as fast as the platform can. */
+  sha256(): Promise<Sha256>
   /** All providers of keys, after the flags of a command. */
   keyring(options: ProviderOptions): Promise<Keyring>
 }
@@ -82,4 +91,13 @@ export interface Run extends CliContext {
   say(text: string): void
   /** The answer: a value for `--json`, a text for people. */
   answer(value: unknown, text: string): void
+}
+
+/** Flags of every command. */
+export interface CommonFlags {
+  readonly json?: boolean
+  readonly quiet?: boolean
+  readonly passphraseFile?: string
+  readonly passphraseFd?: number
+  readonly insecureClearKey?: boolean
 }

@@ -29,7 +29,7 @@ export async function demoSeal(
   const home = mkdtempSync(join(tmpdir(), 'signet-demo-'))
   const here = process.cwd()
   try {
-    const source = flags.model ?? findModel() ?? downloadModel(home)
+    const source = flags.model ?? modelOfDemo(home)
     cpSync(source, join(home, 'model'), { recursive: true })
     process.chdir(home) // so that the commands shown are short, and work when typed
     writeFileSync('passphrase', 'correct horse battery staple\n', { mode: 0o600 })
@@ -135,6 +135,11 @@ function largestFile(): string {
   const paths = (statement.predicate.resources as { name: string }[])
     .map(({ name }) => join('model', name))
   return paths.toSorted((a, b) => statSync(b).size - statSync(a).size)[0]!
+}
+
+/** The folder of the real model: among the dependencies of this checkout, or fetched into `home`. */
+export function modelOfDemo(home: string): string {
+  return findModel() ?? downloadModel(home)
 }
 
 /** The model among the dependencies of this checkout. */

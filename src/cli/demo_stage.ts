@@ -11,6 +11,8 @@ export interface Stage {
   scene(title: string): void
   /** Runs a command line and checks its exit code. Gives what it printed on standard output. */
   command(args: readonly string[], expected: number, why: string): Promise<string>
+  /** Holds something that was seen against what was promised. */
+  check(ok: boolean, why: string): void
   /** Says how it went; the exit code of the demo. */
   end(): number
 }
@@ -36,6 +38,10 @@ export function stage(run: Run): Stage {
       say((out + err).trimEnd().split('\n').map((line) => '  ' + line).join('\n'))
       say(`  exit ${exit}: ${why}${ok ? '' : `  <-- ${expected} was expected`}`)
       return out
+    },
+    check(ok, why) {
+      steps.push({ why, ok, exit: ok ? 0 : 2 })
+      say(`  ${ok ? 'seen' : 'NOT SO'}: ${why}`)
     },
     end() {
       const failed = steps.filter(({ ok }) => !ok)

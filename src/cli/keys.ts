@@ -10,14 +10,22 @@ import {
   type Keyset,
   newKeyset,
   parseKeyset,
+  primary,
   type PublicKey,
   revoke,
   rotate,
   toPublicPem,
 } from '../keys/mod.ts'
+import {
+  appendRotation,
+  type Envelope,
+  followRotations,
+  formatRotations,
+  parseRotations,
+} from '../envelope/mod.ts'
 import { keyHint } from '../models/mod.ts'
-import { action, common, type CommonFlags, group, several, withKeys } from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import { action, common, group, several, withKeys } from './command.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { MAX_KEY_FILE, onePublic, openPublic } from './public_side.ts'
 import { printable, table } from './text.ts'
 
@@ -34,10 +42,20 @@ Examples:
   signet keys new --key alice-pq.pem --algorithm ML-DSA-65-Ed25519
   signet keys show --key alice.keys.json --jwks > jwks.json
   signet keys rotate --keyset alice.keys.json --key alice-2.pem --until 2027-01-01
+  signet keys follow --keyset alice.as-I-know-her.json --rotations alice.keys.json.rotations
 
 Algorithms: ${Object.keys(ALGORITHMS).join(', ')}.
 Seals made with ES256, ES384 and ES512 verify in every OMS verifier; ML-DSA-65-Ed25519 withstands quantum
 computers and verifies in signet.`
+
+interface RotateFlags extends CommonFlags {
+  readonly keyset: string
+  readonly key: string
+  readonly algorithm?: string
+  readonly until?: string
+  readonly rotations?: string
+  readonly statement: boolean
+}
 
 /** The group. */
 export function keysCommands(context: CliContext): Command {
@@ -72,12 +90,26 @@ export function keysCommands(context: CliContext): Command {
     .requiredOption('--key <uri>', 'where the new key shall live')
     .option('--algorithm <name>', 'what kind of key; default: as the old one')
     .option('--until <date>', 'the old key verifies until then (ISO 8601); default: without end')
+    .option('--rotations <file>', 'the chain of statements; default: beside the keyset')
+    .option(
+      '--no-statement',
+      'sign nothing with the old key, because it is lost: nobody can follow',
+    )
     .action(action(context, rotateKey))
+  common(keys.command('follow'))
+    .description('take over the rotations of a keyset that you trust')
+    .requiredOption('--keyset <file>', 'the keyset as you have it')
+    .requiredOption('--rotations <file>', 'the statements of its owner')
+    .action(action(context, follow))
   common(keys.command('revoke'))
     .description('revoke a member of a keyset: it verifies nothing any more')
     .requiredOption('--keyset <file>', 'the keyset')
     .requiredOption('--id <id>', 'key id, see: signet keys list')
     .action(action(context, revokeKey))
+  withKeys(keys.command('kek'))
+    .description('make a key that wraps other keys, in a token or a KMS')
+    .requiredOption('--key <uri>', 'where it shall live')
+    .action(action(context, newKek))
   withKeys(keys.command('test'))
     .description('sign and verify with a key, in every mode that it declares')
     .requiredOption('--key <uri>', 'the key', several)
@@ -143,17 +175,49 @@ async function list(run: Run, _flags: CommonFlags, files: string[]): Promise<voi
   run.answer(rows, table(text))
 }
 
-async function rotateKey(
-  run: Run,
-  flags: CommonFlags & { keyset: string; key: string; algorithm?: string; until?: string },
-): Promise<void> {
+async function rotateKey(run: Run, flags: RotateFlags): Promise<void> {
   const until = flags.until === undefined ? undefined : seconds(flags.until)
   const keyset = (await readKeyset(run, flags.keyset))!
+  const file = flags.rotations ?? `${flags.keyset}.rotations`
+  const chain = await run.backends.exists(file) ? await readRotations(run, file) : []
+  // The old key is opened before there is a new one: without it there would be nothing to follow.
+  const from = flags.statement ? await (await run.keyring()).open(flags.keyset) : undefined
   const old = keyset.members.find(({ status }) => status === 'primary')?.key.algorithm.name
   const key = await generate(run, flags.key, algorithm(flags.algorithm ?? old ?? 'ES256'))
-  await writeKeyset(run, flags.keyset, rotate(keyset, key.publicKey, flags.key, until), true)
+  const rotated = rotate(keyset, key.publicKey, flags.key, until)
+  if (from !== undefined) {
+    const issued = Math.floor(Date.now() / 1000)
+    const longer = await appendRotation(chain, keyset.name, from, key, { issued, until })
+    // First the statement: a keyset that nobody can follow is worse than a statement not yet acted upon.
+    await run.backends.writeFile(file, utf8(formatRotations(longer)), {
+      overwrite: true,
+      mode: 0o644,
+    })
+    await from.close()
+    run.say(`signed by the old key and the new one: ${file}`)
+  }
+  await writeKeyset(run, flags.keyset, rotated, true)
   run.answer(await describe(key.publicKey), await describeText(key.publicKey))
   await key.close()
+}
+
+async function follow(
+  run: Run,
+  flags: CommonFlags & { keyset: string; rotations: string },
+): Promise<void> {
+  const keyset = (await readKeyset(run, flags.keyset))!
+  const followed = await followRotations(keyset, await readRotations(run, flags.rotations))
+  const before = primary(keyset).key
+  const { key } = primary(followed)
+  if (key.id !== before.id) await writeKeyset(run, flags.keyset, followed, true)
+  const text = key.id === before.id
+    ? `${printable(keyset.name)}: nothing new, the primary key is ${key.id}`
+    : `${printable(keyset.name)}: from ${before.id} to ${key.id}`
+  run.answer({ name: keyset.name, from: before.id, to: key.id }, text)
+}
+
+async function readRotations(run: Run, file: string): Promise<Envelope[]> {
+  return parseRotations(await run.backends.readFile(file, MAX_KEY_FILE))
 }
 
 async function revokeKey(
@@ -164,6 +228,12 @@ async function revokeKey(
   const now = Math.floor(Date.now() / 1000)
   await writeKeyset(run, flags.keyset, revoke(keyset, flags.id, now), true)
   run.answer({ id: flags.id, revokedAt: date(now) }, `${flags.id} revoked`)
+}
+
+async function newKek(run: Run, flags: CommonFlags & { key: string }): Promise<void> {
+  const kek = await (await run.keyring()).generateKek(flags.key, { signal: run.signal })
+  await kek.close()
+  run.answer({ id: kek.id }, kek.id)
 }
 
 async function test(run: Run, flags: CommonFlags & { key: string[] }): Promise<void> {

@@ -16,6 +16,16 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./model.ts')).modelCommands(context),
   ],
   [
+    'publishers',
+    'keep the signed list of those whose seals count',
+    async (context) => (await import('./publishers.ts')).publishersCommands(context),
+  ],
+  [
+    'log',
+    'append to a log, and prove what is in it',
+    async (context) => (await import('./log.ts')).logCommands(context),
+  ],
+  [
     'doctor',
     'say what runs on what here',
     async (context) => (await import('./doctor.ts')).doctorCommand(context),
@@ -24,6 +34,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     'demo',
     'the main job of a room on real input, to watch',
     async (context) => (await import('./demo.ts')).demoCommands(context),
+  ],
+  [
+    'cosign-plugin',
+    'answer cosign as the program sigstore-kms-signet',
+    async (context) => (await import('./cosign_plugin.ts')).cosignPluginCommand(context),
   ],
 ]
 

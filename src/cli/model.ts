@@ -2,11 +2,11 @@
 import type { Command } from 'commander'
 import type { Bytes } from '../bytes.ts'
 import { isSignetError, SignetError } from '../errors.ts'
-import { type Key, readCertificates } from '../keys/mod.ts'
+import type { Key } from '../keys/mod.ts'
+import { readCertificates } from '../certificates/mod.ts'
 import { MAX_BUNDLE_BYTES } from '../envelope/mod.ts'
 import {
   certificateChainFor,
-  type FileReport,
   METADATA_NAMES,
   type ModelMetadata,
   type ModelReport,
@@ -14,6 +14,7 @@ import {
   sealModel,
   SHARD_SIZE,
   type Trust,
+  trustOf as trustOfPublishers,
   unverifiedStatement,
   verifyModel,
 } from '../models/mod.ts'
@@ -21,7 +22,6 @@ import type { DigestAlgorithm } from '../crypto/mod.ts'
 import {
   action,
   common,
-  type CommonFlags,
   errorToJson,
   EXIT_CODES,
   group,
@@ -29,11 +29,15 @@ import {
   wholeNumber,
   withKeys,
 } from './command.ts'
-import type { CliContext, Run } from './context.ts'
-import { type ModelPaths, modelPaths } from './model_paths.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
+import { migrateCommand } from './model_migrate.ts'
+import { outsOf, sealedText, sizeOf, writeBundles } from './model_outs.ts'
+import { modelPaths } from './model_paths.ts'
+import { comparisonLines } from './model_text.ts'
 import { progressBar } from './progress.ts'
 import { MAX_KEY_FILE, trustOfKeys } from './public_side.ts'
-import { formatBytes, printable, table } from './text.ts'
+import { openPublishers, type OwnerFlags } from './publishers_file.ts'
+import { printable, table } from './text.ts'
 
 interface SignFlags extends CommonFlags, ModelMetadata {
   readonly key: string[]
@@ -52,7 +56,8 @@ interface SignFlags extends CommonFlags, ModelMetadata {
   readonly allowCaseCollisions?: boolean
 }
 
-interface VerifyFlags extends CommonFlags {
+interface VerifyFlags extends CommonFlags, OwnerFlags {
+  readonly publishers?: string
   readonly key?: string[]
   readonly root?: string[]
   readonly skipCertificateExpiry?: boolean
@@ -74,6 +79,8 @@ Examples:
   signet model sign ./llama --key alice.pem --key alice-pq.pem      two seals over the same statement
   signet model verify ./llama --key alice.pub.pem
   signet model verify ./llama --key alice.keys.json --only tokenizer.json
+  signet model verify ./llama --publishers trust.json
+  signet model migrate ./llama --signer alice-old.pub.pem --key alice.pem
   signet model inspect ./llama/model.sig
 
 Exit codes of verify: 0 as sealed, 2 unreadable, 3 signature invalid, 4 signer not trusted, 5 files differ,
@@ -119,6 +126,8 @@ export function modelCommands(context: CliContext): Command {
     .option('--signature <file>', 'the bundle; default: model.sig in the folder', several)
     .option('--key <file>', 'whom to trust: PEM, JWK, JWKS, keyset, or a key URI', several)
     .option('--root <file>', 'a root certificate to trust, PEM or DER', several)
+    .option('--publishers <file>', 'whom to trust: a publishers file, see: signet publishers')
+    .option('--owner <file>', "its owner's public key, the first time", several)
     .option('--skip-certificate-expiry', 'accept seals whose certificates have expired since')
     .option('--only <path>', 'look at this file or folder only', several)
     .option('--ignore <path>', 'let a path and all below it be there unsealed', several)
@@ -130,6 +139,7 @@ export function modelCommands(context: CliContext): Command {
     .option('--allow-case-collisions', 'take names that differ in case or normalisation only')
     .option('--insecure-follow-symlinks', 'verify what links lead to, if the seal says so too')
     .action(action(context, verify))
+  migrateCommand(model, context)
   common(model.command('inspect'))
     .description('show what a bundle says; nothing of it is verified')
     .argument('<bundle>', 'the bundle')
@@ -148,16 +158,7 @@ async function sign(run: Run, flags: SignFlags, model: string): Promise<void> {
   if (chains.length > sealers.filter(({ chain }) => chain !== undefined).length) {
     throw new SignetError('key_mismatch', 'a certificate belongs to none of the keys')
   }
-  const outs = outsOf(flags, sealers, paths)
-  if (!flags.force) {
-    for (const out of outs) {
-      if (!await run.backends.exists(out)) continue
-      throw new SignetError('file_exists', `${out} exists already`, {
-        where: out,
-        remedy: 'name another file with --out, or say --force',
-      })
-    }
-  }
+  const outs = await outsOf(run, flags, sealers.map(({ key }) => key), paths)
   const tree = await run.backends.openTree(model, flags)
   const bar = progressBar(run, 'sealing', flags.quiet)
   const { bundles, resources } = await sealModel(tree, sealers, {
@@ -173,23 +174,10 @@ async function sign(run: Run, flags: SignFlags, model: string): Promise<void> {
     onProgress: bar.update,
     signal: run.signal,
   }).finally(bar.end)
-  for (const [i, out] of outs.entries()) {
-    await run.backends.writeFile(out, bundles[i]!, { overwrite: flags.force ?? false, mode: 0o644 })
-  }
-  const report = sealers.map(({ key }, i) => ({
-    bundle: outs[i]!,
-    keyId: key.publicKey.id,
-    algorithm: key.publicKey.algorithm.name,
-  }))
+  const report = await writeBundles(run, flags, outs, sealers, bundles)
   await Promise.all(sealers.map(({ key }) => key.close()))
-  const files = new Set(resources.map(({ path }) => path)).size
-  const bytes = [...new Map(resources.map(({ path, size }) => [path, size ?? 0])).values()]
-    .reduce((sum, size) => sum + size, 0)
-  run.answer(
-    { ok: true, files, bytes, bundles: report },
-    `sealed ${files} files, ${formatBytes(bytes)}\n` +
-      table(report.map((row) => [`  ${row.bundle}`, row.algorithm, row.keyId])),
-  )
+  const { files, bytes } = sizeOf(resources)
+  run.answer({ ok: true, files, bytes, bundles: report }, sealedText(resources, report))
 }
 
 /** The key with the certificates whose leaf is its own, if there are any. */
@@ -208,18 +196,6 @@ async function certificates(run: Run, file: string): Promise<Bytes[]> {
   return readCertificates(await run.backends.readFile(file, MAX_KEY_FILE))
 }
 
-/** One bundle for each key: those of `--out`, or `model.sig` and `model.<algorithm>.sig` beside the files. */
-function outsOf(flags: SignFlags, sealers: readonly Sealer[], paths: ModelPaths): string[] {
-  const outs = flags.out ??
-    sealers.map(({ key }, i) =>
-      paths.bundle(i === 0 ? undefined : key.publicKey.algorithm.name.toLowerCase())
-    )
-  if (outs.length !== sealers.length || new Set(outs).size !== outs.length) {
-    throw new SignetError('usage_invalid', 'every --key needs an --out of its own')
-  }
-  return outs
-}
-
 function metadataOf(flags: SignFlags): ModelMetadata {
   const said = { ...flags, version: flags.modelVersion, created: new Date().toISOString() }
   const given = METADATA_NAMES.filter((name) => typeof said[name] === 'string')
@@ -227,7 +203,7 @@ function metadataOf(flags: SignFlags): ModelMetadata {
 }
 
 async function verify(run: Run, flags: VerifyFlags, model: string): Promise<number> {
-  if (flags.key === undefined && flags.root === undefined) {
+  if ([flags.key, flags.root, flags.publishers].every((flag) => flag === undefined)) {
     throw new SignetError('usage_invalid', 'whom do you trust?', {
       remedy: "name the signer's public key with --key, or your publishers with --publishers",
     })
@@ -257,11 +233,18 @@ async function verify(run: Run, flags: VerifyFlags, model: string): Promise<numb
   return report.ok ? 0 : EXIT_CODES.content
 }
 
-async function trustOf(run: Run, { key = [], root = [] }: VerifyFlags): Promise<Trust> {
+async function trustOf(run: Run, flags: VerifyFlags): Promise<Trust> {
+  const { key = [], root = [], publishers } = flags
   const roots = await Promise.all(root.map((file) => certificates(run, file)))
+  const keys = await trustOfKeys(run, key)
+  const listed = publishers === undefined
+    ? undefined
+    : trustOfPublishers(await openPublishers(run, publishers, flags))
   return {
-    ...await trustOfKeys(run, key),
-    roots: roots.flat().map((certificate) => ({ certificate })),
+    // The list comes first: what it says of a key, revoked perhaps, counts more than the bare key.
+    signers: [...listed?.signers ?? [], ...keys.signers],
+    roots: [...listed?.roots ?? [], ...roots.flat().map((certificate) => ({ certificate }))],
+    threshold: listed?.threshold,
   }
 }
 
@@ -289,19 +272,8 @@ function reportText(report: ModelReport, all: boolean): string {
     one !== undefined
   )
   lines.push(`model ${printable([name, ...said].join(', '))}`)
-  const shown = (file: FileReport) => all || file.status !== 'ok' && file.status !== 'ignored'
-  lines.push(
-    ...report.files.filter(shown).map(({ path, status, reason }) =>
-      `  ${status.padEnd(8)}${printable(path)}${
-        reason === undefined ? '' : `  (${printable(reason)})`
-      }`
-    ),
-  )
-  const { counts, coverage } = report
-  const sum = (Object.entries(counts) as [string, number][])
-    .filter(([status, count]) => count > 0 || status === 'ok')
-    .map(([status, count]) => `${count} ${status}`)
-  lines.push(`${report.ok ? 'VERIFIED' : 'NOT VERIFIED'}: ${sum.join(', ')}`)
+  lines.push(...comparisonLines(report, all))
+  const { coverage } = report
   if (!coverage.whole) {
     lines.push(
       `looked at ${coverage.only!.map(printable).join(', ')} only; ${coverage.unchecked} sealed ` +

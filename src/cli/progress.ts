@@ -15,10 +15,14 @@ const DELAY = 400
 const INTERVAL = 100
 
 /** A bar for one piece of work. Draws nothing unless standard error is a terminal. */
-export function progressBar(run: Run, label: string, quiet: boolean = false): ProgressBar {
+export function progressBar(
+  run: Run,
+  label: string,
+  quiet: boolean = false,
+  start: number = Date.now(),
+): ProgressBar {
   const { terminal } = run
   if (!terminal.interactive || run.json || quiet) return { update() {}, end() {} }
-  const start = Date.now()
   let drawn = 0
   return {
     update(progress) {

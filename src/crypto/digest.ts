@@ -4,6 +4,7 @@
  * platform's own hasher, some eight times as fast.
  */
 import type { Bytes } from '../bytes.ts'
+import { quoted, SignetError } from '../errors.ts'
 
 /** Digests that seals may use; `blake2b` is the 512-bit form (OMS algorithm registry). */
 export type DigestAlgorithm = 'sha256' | 'blake2b' | 'blake3'
@@ -32,6 +33,10 @@ export async function portableHasher(algorithm: DigestAlgorithm): Promise<Hasher
     sha256: async () => (await import('@noble/hashes/sha2.js')).sha256.create(),
     blake2b: async () => (await import('@noble/hashes/blake2.js')).blake2b.create(),
     blake3: async () => (await import('@noble/hashes/blake3.js')).blake3.create({}),
+  }
+  // Names of digests come out of other people's files.
+  if (!Object.hasOwn(load, algorithm)) {
+    throw new SignetError('algorithm_unsupported', `unknown digest ${quoted(algorithm)}`)
   }
   const state = await load[algorithm]()
   return {

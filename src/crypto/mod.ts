@@ -16,6 +16,7 @@ export {
   type RawVerifier,
   type SigningInput,
 } from './engine.ts'
+export { mlDsaMu } from './mu.ts'
 export { RSA_MEMBERS, rsaNumbers, rsaPrivateKey, rsaPublicKey } from './rsa.ts'
 export { type SelfTest, selfTest } from './selftest.ts'
 export {

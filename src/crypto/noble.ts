@@ -4,12 +4,13 @@
  */
 import { ed25519 } from '@noble/curves/ed25519.js'
 import { p256, p384, p521 } from '@noble/curves/nist.js'
-import { ml_dsa65 } from '@noble/post-quantum/ml-dsa.js'
+import { ml_dsa44, ml_dsa65 } from '@noble/post-quantum/ml-dsa.js'
 import type { Algorithm, SigningMode } from '../algorithms.ts'
 import { type Bytes, owned } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import type { Engine, RawSigner, RawVerifier, SigningInput } from './engine.ts'
 
+const ML_DSA = { 'ML-DSA-44': ml_dsa44, 'ML-DSA-65': ml_dsa65 } as const
 const CURVES = { 'P-256': p256, 'P-384': p384, 'P-521': p521 } as const
 
 interface Primitive {
@@ -52,20 +53,21 @@ function primitive(algorithm: Algorithm, context?: Uint8Array): Primitive {
     }
     case 'ml-dsa': {
       const options = context === undefined ? {} : { context }
+      const scheme = ML_DSA[algorithm.name as keyof typeof ML_DSA]
       return {
         modes: ['message', 'external-mu'],
-        publicKey: (privateKey) => ml_dsa65.keygen(privateKey).publicKey,
+        publicKey: (privateKey) => scheme.keygen(privateKey).publicKey,
         check: () => {},
         sign: ({ mode, bytes }, privateKey) => {
-          const { secretKey } = ml_dsa65.keygen(privateKey)
+          const { secretKey } = scheme.keygen(privateKey)
           return mode === 'message'
-            ? ml_dsa65.sign(bytes, secretKey, options)
-            : ml_dsa65.internal.sign(bytes, secretKey, { externalMu: true })
+            ? scheme.sign(bytes, secretKey, options)
+            : scheme.internal.sign(bytes, secretKey, { externalMu: true })
         },
         verify: ({ mode, bytes }, signature, publicKey) =>
           mode === 'message'
-            ? ml_dsa65.verify(signature, bytes, publicKey, options)
-            : ml_dsa65.internal.verify(signature, bytes, publicKey, { externalMu: true }),
+            ? scheme.verify(signature, bytes, publicKey, options)
+            : scheme.internal.verify(signature, bytes, publicKey, { externalMu: true }),
       }
     }
     default:

@@ -143,7 +143,11 @@ export async function checkPair(
   const probe = { mode: 'message', bytes: utf8('signet pair check') } as const
   const { sign } = await rawSigner(algorithm, pair, options)
   const verify = await rawVerifier(algorithm, pair.publicKey, options)
-  if (!await verify(probe, owned(await sign(probe)))) {
+  const signature = await sign(probe).catch((cause) => {
+    // Deno looks at the numbers of an RSA key no sooner than when it signs.
+    throw new SignetError('key_malformed', `not a private key of ${algorithm.name}`, { cause })
+  })
+  if (!await verify(probe, owned(signature))) {
     throw new SignetError('key_mismatch', 'the public key does not belong to the private key')
   }
 }

@@ -4,15 +4,18 @@
  * and written as seed; composite keys are the two seeds (draft-ietf-lamps-pq-composite-sigs).
  */
 import { type Algorithm, type AlgorithmName, ALGORITHMS } from '../algorithms.ts'
-import { type Bytes, concat, equalBytes, owned } from '../bytes.ts'
+import { type Bytes, concat, equalBytes } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import { der, derInteger, derOid, DerReader, TAG } from './der.ts'
 import type { RawKeyPair } from './engine.ts'
+import { isCurvePoint, isEd25519Point } from './points.ts'
 import { rsaNumbers, rsaPublicFromPrivate } from './rsa.ts'
 
 const ZERO = Uint8Array.of(0)
 const SEED = 0x80 // [0] IMPLICIT OCTET STRING
+const CURVE_OF_EC = 0xa0 // [0] EXPLICIT ECParameters (RFC 5915)
 const PUBLIC_OF_EC = 0xa1 // [1] EXPLICIT BIT STRING (RFC 5915)
+const PUBLIC_OF_V2 = 0x81 // [1] IMPLICIT BIT STRING (RFC 5958)
 
 /** `SubjectPublicKeyInfo` in DER of a raw public key. */
 export function toSpki(algorithm: Algorithm, publicKey: Uint8Array): Bytes {
@@ -34,10 +37,8 @@ export function fromSpki(
   const info = outer.open(TAG.sequence)
   outer.end()
   const algorithm = readIdentifier(info, rsa)
-  const bits = info.read(TAG.bitString)
+  const publicKey = readBits(info, TAG.bitString)
   info.end()
-  if (bits[0] !== 0) info.fail('the key is not a whole number of bytes')
-  const publicKey = owned(bits.slice(1))
   checkPublic(algorithm, publicKey)
   return { algorithm, publicKey }
 }
@@ -61,15 +62,18 @@ export function fromPkcs8(
   outer.end()
   if (info.readNumber() > 1) info.fail('an unknown version')
   const algorithm = readIdentifier(info, rsa)
-  const found = UNWRAP[algorithm.family](info.read(TAG.octetString))
+  const found = UNWRAP[algorithm.family](info.read(TAG.octetString), algorithm)
   // Attributes [0] and publicKey [1] may follow (RFC 5958 §2); the attributes mean nothing to us.
   if (info.peek() === 0xa0) info.read(0xa0)
-  const appended = info.peek() === 0x81 ? info.read(0x81).slice(1) : undefined
+  const appended = info.peek() === PUBLIC_OF_V2 ? readBits(info, PUBLIC_OF_V2) : undefined
   info.end()
   if (algorithm.privateBytes !== undefined && found.privateKey.length !== algorithm.privateBytes) {
     info.fail(`a private key of ${algorithm.name} has ${algorithm.privateBytes} bytes`)
   }
   const publicKey = found.publicKey ?? appended
+  if (publicKey !== undefined && appended !== undefined && !equalBytes(publicKey, appended)) {
+    throw new SignetError('key_mismatch', 'the private key holds two different public keys')
+  }
   if (publicKey === undefined) return { algorithm, privateKey: found.privateKey }
   checkPublic(algorithm, publicKey)
   return { algorithm, privateKey: found.privateKey, publicKey }
@@ -80,19 +84,22 @@ export function fromPkcs8(
  * `RSA PRIVATE KEY` (RFC 8017); undefined for any other label.
  */
 export function traditionalToPkcs8(label: string, body: Uint8Array): Bytes | undefined {
-  const identify = {
-    'EC PRIVATE KEY': () => {
-      const reader = new DerReader(body, 'EC private key').open(TAG.sequence)
-      reader.readNumber()
-      reader.read(TAG.octetString)
-      if (reader.peek() !== 0xa0) reader.fail('it does not say its curve')
-      return der(TAG.sequence, derOid(ALGORITHMS.ES256.oid), reader.read(0xa0))
-    },
-    'RSA PRIVATE KEY': () => identifier(ALGORITHMS.RS256),
-  }[label]
-  if (identify === undefined) return undefined
-  return der(TAG.sequence, derInteger(ZERO), identify(), der(TAG.octetString, body))
+  const kind = TRADITIONAL.get(label)?.(body)
+  if (kind === undefined) return undefined
+  return der(TAG.sequence, derInteger(ZERO), kind, der(TAG.octetString, body))
 }
+
+/** The algorithm of an older structure, as `AlgorithmIdentifier`. */
+const TRADITIONAL = new Map<string, (body: Uint8Array) => Bytes>([
+  ['EC PRIVATE KEY', (body) => {
+    const reader = new DerReader(body, 'EC private key').open(TAG.sequence)
+    reader.readNumber()
+    reader.read(TAG.octetString)
+    if (reader.peek() !== CURVE_OF_EC) reader.fail('it does not say its curve')
+    return der(TAG.sequence, derOid(ALGORITHMS.ES256.oid), reader.read(CURVE_OF_EC))
+  }],
+  ['RSA PRIVATE KEY', () => identifier(ALGORITHMS.RS256)],
+])
 
 type Unwrapped = { readonly privateKey: Bytes; readonly publicKey?: Bytes }
 
@@ -110,15 +117,24 @@ const WRAP: Record<Algorithm['family'], (pair: RawKeyPair) => Bytes> = {
   composite: ({ privateKey }) => privateKey,
 }
 
-const UNWRAP: Record<Algorithm['family'], (body: Bytes) => Unwrapped> = {
+const UNWRAP: Record<Algorithm['family'], (body: Bytes, algorithm: Algorithm) => Unwrapped> = {
   eddsa: (body) => ({ privateKey: only(body, TAG.octetString) }),
-  ecdsa: (body) => {
-    const reader = new DerReader(body, 'EC private key').open(TAG.sequence)
+  ecdsa: (body, { parameters }) => {
+    const outer = new DerReader(body, 'EC private key')
+    const reader = outer.open(TAG.sequence)
+    outer.end()
     if (reader.readNumber() !== 1) reader.fail('an unknown version')
     const privateKey = reader.read(TAG.octetString)
-    if (reader.peek() === 0xa0) reader.read(0xa0) // the curve again
-    if (reader.peek() !== PUBLIC_OF_EC) return { privateKey }
-    return { privateKey, publicKey: reader.open(PUBLIC_OF_EC).read(TAG.bitString).slice(1) }
+    if (reader.peek() === CURVE_OF_EC) {
+      const curve = reader.read(CURVE_OF_EC)
+      if (!equalBytes(curve, Uint8Array.from(parameters))) reader.fail('it names two curves')
+    }
+    if (reader.peek() === undefined) return { privateKey }
+    const wrapper = reader.open(PUBLIC_OF_EC)
+    const publicKey = readBits(wrapper, TAG.bitString)
+    wrapper.end()
+    reader.end()
+    return { privateKey, publicKey }
   },
   rsa: (body) => {
     rsaNumbers(body, 'private')
@@ -128,13 +144,25 @@ const UNWRAP: Record<Algorithm['family'], (body: Bytes) => Unwrapped> = {
     const reader = new DerReader(body, 'ML-DSA private key')
     if (reader.peek() === SEED) return { privateKey: only(body, SEED) }
     if (reader.peek() === TAG.sequence) {
-      return { privateKey: reader.open(TAG.sequence).read(TAG.octetString) }
+      const both = reader.open(TAG.sequence)
+      reader.end()
+      const privateKey = both.read(TAG.octetString)
+      both.read(TAG.octetString) // the expanded key: the seed makes it again
+      both.end()
+      return { privateKey }
     }
     throw new SignetError('key_malformed', 'ML-DSA private key has no seed', {
       remedy: 'export it again in seed form (RFC 9881 §6)',
     })
   },
   composite: (body) => ({ privateKey: body }),
+}
+
+/** The content of a BIT STRING of whole bytes. */
+function readBits(reader: DerReader, tag: number): Bytes {
+  const bits = reader.read(tag)
+  if (bits[0] !== 0) reader.fail('a key is not a whole number of bytes')
+  return bits.slice(1)
 }
 
 function only(body: Bytes, tag: number): Bytes {
@@ -162,19 +190,28 @@ function readIdentifier(info: DerReader, rsa: AlgorithmName): Algorithm {
   return entry
 }
 
-/** Checks the length of a raw public key, and of RSA its structure. */
+/** Checks that raw bytes are a public key of an algorithm (`key_malformed`). */
 export function checkPublic(algorithm: Algorithm, publicKey: Uint8Array): void {
   if (algorithm.family === 'rsa') {
     rsaNumbers(publicKey, 'public')
     return
   }
-  const right = publicKey.length === algorithm.publicBytes &&
-    (algorithm.family !== 'ecdsa' || publicKey[0] === 4)
-  if (!right) {
-    throw new SignetError(
-      'key_malformed',
-      `a public key of ${algorithm.name} has ${algorithm.publicBytes} bytes` +
-        (algorithm.family === 'ecdsa' ? ' and is an uncompressed point' : ''),
-    )
+  const { name, publicBytes } = algorithm
+  if (publicKey.length !== publicBytes) {
+    throw new SignetError('key_malformed', `a public key of ${name} has ${publicBytes} bytes`)
   }
+  if (!IS_POINT[algorithm.family](publicKey, algorithm)) {
+    throw new SignetError('key_malformed', `this is no point that can be a public key of ${name}`)
+  }
+}
+
+const IS_POINT: Record<
+  Exclude<Algorithm['family'], 'rsa'>,
+  (publicKey: Uint8Array, algorithm: Algorithm) => boolean
+> = {
+  eddsa: isEd25519Point,
+  ecdsa: (publicKey, { jwk }) => isCurvePoint(jwk.crv!, publicKey),
+  'ml-dsa': () => true, // every string of the right length is one (FIPS 204 §7.2)
+  // The Ed25519 half comes last.
+  composite: (publicKey) => isEd25519Point(publicKey.subarray(-32)),
 }

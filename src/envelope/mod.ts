@@ -18,3 +18,32 @@ export {
   type ParseBundleOptions,
   type VerificationMaterial,
 } from './sigstore_bundle.ts'
+export {
+  appendRotation,
+  followRotations,
+  formatRotations,
+  parseRotations,
+  ROTATION_TYPE,
+  type RotationOptions,
+} from './rotation.ts'
+export {
+  ED25519_NOTE,
+  formatNoteSignature,
+  formatVkey,
+  type Note,
+  type NoteScheme,
+  type NoteSignature,
+  type NoteSigner,
+  noteSigner,
+  type NoteSignerOptions,
+  type NoteVerifier,
+  noteVerifier,
+  openNote,
+  parseNote,
+  parseNoteSignature,
+  parseVkey,
+  signNote,
+  u64,
+  type VerifiedNote,
+  type VerifiedNoteSignature,
+} from './signed_note.ts'

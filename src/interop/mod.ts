@@ -1,10 +1,12 @@
 /** The interop room: formats of other systems, read. */
+export type { ForeignLog, LineFault } from './audit_lines.ts'
+export { type GrantexAuditOptions, readGrantexAudit } from './grantex_audit.ts'
+export { isTrusthandoff, readTrusthandoffEvents } from './trusthandoff_events.ts'
 export { type Manifest, type ManifestFile } from './modelseal_json.ts'
 export {
   compareManifest,
   type CompareManifestOptions,
   importRegistry,
-  OLD_MANIFEST,
   parseSignedManifest,
   type SignedManifest,
   type UnverifiedClaims,

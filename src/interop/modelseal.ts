@@ -43,9 +43,6 @@ import {
   readManifest,
 } from './modelseal_json.ts'
 
-/** Where the old tool puts a manifest, in the folder that it describes. */
-export const OLD_MANIFEST = 'signed_manifest.json'
-
 /**
  * What a signed manifest says outside of its signature. Anybody can have written it: show it as a claim, and
  * decide nothing by it.
@@ -100,7 +97,7 @@ export class VerifiedManifest {
 export function parseSignedManifest(bytes: Uint8Array): SignedManifest {
   return reading(() => {
     const json = parseJson(bytes, {
-      what: OLD_MANIFEST,
+      what: 'manifest',
       maxBytes: MAX_BUNDLE_BYTES,
       maxDepth: 32,
       maxValues: 8_000_000, // four for each file

@@ -64,8 +64,13 @@ export async function toEncryptedPem(
   options: Pbes2Options & { readonly cost?: ScryptCost | undefined } = {},
 ): Promise<string> {
   if (passphrase === '') throw new SignetError('passphrase_required', 'the passphrase is empty')
-  const encrypted = await encryptPkcs8(toPkcs8(algorithm, pair), passphrase, options)
-  return toPem('ENCRYPTED PRIVATE KEY', encrypted) + publicBlock(algorithm, pair)
+  const pkcs8 = toPkcs8(algorithm, pair)
+  try {
+    const encrypted = await encryptPkcs8(pkcs8, passphrase, options)
+    return toPem('ENCRYPTED PRIVATE KEY', encrypted) + publicBlock(algorithm, pair)
+  } finally {
+    pkcs8.fill(0)
+  }
 }
 
 /** A key file whose private half lies in the clear. */
@@ -79,7 +84,7 @@ function publicBlock(algorithm: Algorithm, pair: RawKeyPair): string {
 
 /**
  * The public keys of a file: the `PUBLIC KEY` blocks of a PEM (a key file of ours has one beside its private
- * half), a JWK, or every signature key of a JWKS. A JWK that holds a private key is refused: it does not
+ * half), a JWK, or every signature key of a JWKS whose type is known. A JWK that holds a private key is refused: it does not
  * belong where public keys are handed around.
  *
  * Errors: `pem_malformed`, `jwk_malformed`, `key_malformed`, `algorithm_unsupported`, and those of JSON.
@@ -101,18 +106,35 @@ export async function readPublicKeys(
       return publicKey(found.algorithm, found.publicKey, options)
     }))
   }
-  return await Promise.all(
-    jwksOf(text).map((jwk) => {
-      const found = fromJwk(jwk, options.rsa)
-      if (found.privateKey !== undefined) {
-        throw new SignetError('key_malformed', 'a private key stands where a public one belongs', {
-          remedy: 'export the public half, and consider the private one known',
-        })
-      }
-      return publicKey(found.algorithm, found.publicKey, options)
-    }),
-  )
+  const { jwks, isSet } = jwksOf(text)
+  const keys = await Promise.all(jwks.map((jwk) => publicOfJwk(jwk, isSet, options)))
+  const found = keys.filter((key) => key !== undefined)
+  if (found.length > 0 || jwks.length === 0) return found
+  throw new SignetError('algorithm_unsupported', 'no key of the JWK Set is of a known algorithm')
 }
+
+/** The public key of a JWK. In a set, keys of types that are not understood are ignored (RFC 7517 §5). */
+async function publicOfJwk(
+  jwk: JsonObject,
+  isInSet: boolean,
+  options: ReadKeyOptions,
+): Promise<PublicKey | undefined> {
+  if (PRIVATE_MEMBERS.some((name) => jwk[name] !== undefined)) {
+    throw new SignetError('key_malformed', 'a private key stands where a public one belongs', {
+      remedy: 'export the public half, and consider the private one known',
+    })
+  }
+  try {
+    const found = fromJwk(jwk, options.rsa)
+    return await publicKey(found.algorithm, found.publicKey, options)
+  } catch (error) {
+    if (isInSet && isSignetError(error, 'algorithm_unsupported')) return undefined
+    throw error
+  }
+}
+
+/** Members that only a private or secret JWK has, of whatever type (RFC 7518 §6, RFC 8037 §2, RFC 9964 §3). */
+const PRIVATE_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv']
 
 /**
  * The private key of a file: PKCS#8 PEM, encrypted or not, OpenSSL's older EC and RSA PEM, or a private JWK.
@@ -125,7 +147,11 @@ export async function readPrivateKey(
   options: ReadPrivateKeyOptions = {},
 ): Promise<Key> {
   const { algorithm, pair } = await readPrivatePair(textOf(file), options)
-  return await importKey(algorithm, pair, options)
+  try {
+    return await importKey(algorithm, pair, options)
+  } finally {
+    pair.privateKey.fill(0)
+  }
 }
 
 async function readPrivatePair(
@@ -133,7 +159,7 @@ async function readPrivatePair(
   options: ReadPrivateKeyOptions,
 ): Promise<{ algorithm: Algorithm; pair: RawKeyPair }> {
   if (text.trimStart().startsWith('{')) {
-    const [jwk, ...more] = jwksOf(text)
+    const [jwk, ...more] = jwksOf(text).jwks
     if (jwk === undefined || more.length > 0) {
       throw new SignetError('key_malformed', 'the file does not hold exactly one JWK')
     }
@@ -152,7 +178,7 @@ async function readPrivatePair(
     throw new SignetError('key_malformed', 'the file holds more than one private key')
   }
   const isEncrypted = block.label === 'ENCRYPTED PRIVATE KEY'
-  if (!isEncrypted && block.label !== 'PRIVATE KEY') throw oldForm(block.label)
+  if (!isEncrypted && block.label !== 'PRIVATE KEY') throw otherForm(block.label)
   if (!isEncrypted) requireClear(options)
   const pkcs8 = isEncrypted
     ? await decryptPkcs8(block.bytes, await ask(options), options)
@@ -206,24 +232,24 @@ function noPrivateKey(): SignetError {
   return new SignetError('key_malformed', 'the file holds no private key')
 }
 
-/** What came before PKCS#8, and what came beside it. */
-function oldForm(label: string): SignetError {
-  return new SignetError('key_malformed', `the private key is not PKCS#8 but ${label}`, {
-    remedy: label === 'OPENSSH PRIVATE KEY'
-      ? 'convert it with: ssh-keygen -p -m PKCS8 -f FILE'
-      : 'convert it with: openssl pkcs8 -topk8 -scrypt -in FILE -out NEW',
-  })
+/** A private key in a form of somebody else's. */
+function otherForm(label: string): SignetError {
+  const remedy = label === 'OPENSSH PRIVATE KEY'
+    ? { remedy: 'convert a copy of it with: ssh-keygen -p -m PKCS8 -f COPY' }
+    : {}
+  return new SignetError('key_malformed', `the private key is not PKCS#8 but ${label}`, remedy)
 }
 
-function jwksOf(text: string): JsonObject[] {
+function jwksOf(text: string): { readonly jwks: JsonObject[]; readonly isSet: boolean } {
   const value = parseJson(text, { what: 'key file', maxBytes: MAX_BYTES })
   if (!isObject(value)) throw new SignetError('jwk_malformed', 'key file is not a JSON object')
-  if (value.keys === undefined) return [value]
+  if (value.keys === undefined) return { jwks: [value], isSet: false }
   if (!Array.isArray(value.keys) || !value.keys.every(isObject)) {
     throw new SignetError('jwk_malformed', '"keys" is not a list of JWKs')
   }
   // RFC 7517 §5: keys for other uses are none of our business.
-  return value.keys.filter((jwk) => jwk.use === undefined || jwk.use === 'sig')
+  const jwks = value.keys.filter((jwk) => jwk.use === undefined || jwk.use === 'sig')
+  return { jwks, isSet: true }
 }
 
 function textOf(file: Uint8Array | string): string {

@@ -56,22 +56,25 @@ export function toJwk(
 
 /**
  * Reads a JWK. `alg` must agree with the key; an RSA key without `alg` is taken as `rsa`
- * (default `RS256`). A `use` other than `sig` and a `key_ops` without the operation are refused.
+ * (default `RS256`). A `use` other than `sig` is refused, and a `key_ops` without `sign` in a private or
+ * `verify` in a public key.
  *
  * Errors: `jwk_malformed`, `algorithm_unsupported`.
  */
 export function fromJwk(jwk: JsonObject, rsa: 'RS256' | 'PS256' = 'RS256'): JwkContent {
   const entry = algorithmOf(jwk, rsa)
   if (jwk.use !== undefined && jwk.use !== 'sig') throw malformed('"use" is not "sig"')
-  if (
-    Array.isArray(jwk.key_ops) && !jwk.key_ops.includes('sign') && !jwk.key_ops.includes('verify')
-  ) throw malformed('"key_ops" allows neither sign nor verify')
   const content = READ[entry.jwk.kty](jwk, entry)
   if (
     entry.publicBytes !== undefined && content.publicKey.length !== entry.publicBytes ||
     entry.privateBytes !== undefined && content.privateKey !== undefined &&
       content.privateKey.length !== entry.privateBytes
   ) throw malformed(`lengths do not fit ${entry.name}`)
+  const operation = content.privateKey === undefined ? 'verify' : 'sign'
+  const { key_ops: operations = [operation] } = jwk
+  if (!Array.isArray(operations) || !operations.includes(operation)) {
+    throw malformed(`"key_ops" does not allow ${operation}`)
+  }
   return { algorithm: entry, ...content }
 }
 
@@ -80,16 +83,25 @@ type Content = { publicKey: Bytes; privateKey?: Bytes }
 const READ: Record<Algorithm['jwk']['kty'], (jwk: JsonObject, entry: Algorithm) => Content> = {
   OKP: (jwk) => ({ publicKey: member(jwk, 'x'), ...optional(jwk, 'd') }),
   AKP: (jwk) => ({ publicKey: member(jwk, 'pub'), ...optional(jwk, 'priv') }),
-  EC: (jwk) => ({
-    publicKey: concat(Uint8Array.of(4), member(jwk, 'x'), member(jwk, 'y')),
-    ...optional(jwk, 'd'),
-  }),
+  EC: (jwk, entry) => {
+    const [x, y] = [member(jwk, 'x'), member(jwk, 'y')]
+    // RFC 7518 §6.2.1.2: each of the full length, or one point had many texts.
+    if (x.length !== entry.privateBytes) throw malformed(`"x" does not fit ${entry.name}`)
+    return { publicKey: concat(Uint8Array.of(4), x, y), ...optional(jwk, 'd') }
+  },
   RSA: (jwk) => {
+    if (jwk.oth !== undefined) throw malformed('"oth": more than two primes')
     const names = jwk.d === undefined ? RSA_MEMBERS.slice(0, 2) : RSA_MEMBERS
     const numbers = Object.fromEntries(names.map((name) => [name, member(jwk, name)]))
+    // RFC 7518 §2, Base64urlUInt: the fewest octets.
+    const padded = names.find((name) => numbers[name]![0] === 0 || numbers[name]!.length === 0)
+    if (padded !== undefined) throw malformed(`"${padded}" begins with a zero`)
     const publicKey = rsaPublicKey(numbers)
     rsaNumbers(publicKey, 'public') // sizes
-    return jwk.d === undefined ? { publicKey } : { publicKey, privateKey: rsaPrivateKey(numbers) }
+    if (jwk.d === undefined) return { publicKey }
+    const privateKey = rsaPrivateKey(numbers)
+    rsaNumbers(privateKey, 'private')
+    return { publicKey, privateKey }
   },
 }
 

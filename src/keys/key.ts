@@ -78,7 +78,7 @@ export interface KeySigner {
  * place. What the signer throws besides `SignetError` becomes `key_backend_unavailable`.
  */
 export function keyOf(publicKey: PublicKey, signer: KeySigner): Key {
-  const { name } = publicKey.algorithm
+  const { name, signatureBytes } = publicKey.algorithm
   const modes = Object.freeze([...signer.modes])
   let closed = false
   const checkOpen = () => {
@@ -101,7 +101,9 @@ export function keyOf(publicKey: PublicKey, signer: KeySigner): Key {
       checkInput(publicKey.algorithm, input)
       checkAborted(options.signal)
       try {
-        return await abortable(signer.sign(input, options), options.signal)
+        const signature: unknown = await abortable(signer.sign(input, options), options.signal)
+        if (isBytes(signature, signatureBytes)) return signature
+        throw new TypeError('the answer is not of the form of a signature')
       } catch (cause) {
         checkAborted(options.signal)
         if (isSignetError(cause)) throw cause
@@ -117,6 +119,11 @@ export function keyOf(publicKey: PublicKey, signer: KeySigner): Key {
       await signer.close?.()
     },
   })
+}
+
+/** True for bytes of a length, if one is given. */
+function isBytes(value: unknown, length: number | undefined): value is Bytes {
+  return value instanceof Uint8Array && (length === undefined || value.length === length)
 }
 
 /** Throws `aborted` once a signal was given. */

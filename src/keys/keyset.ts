@@ -130,6 +130,10 @@ export function primary(keyset: Keyset): KeysetMember {
 
 /** The keyset with a new primary; the old one verifies until `until` (seconds), or for good. */
 export function rotate(keyset: Keyset, key: PublicKey, uri?: string, until?: number): Keyset {
+  const known = keyset.members.find((member) => member.key.id === key.id)
+  if (known?.status === 'revoked') {
+    throw new SignetError('key_revoked', `key ${key.id} is revoked, and stays so`)
+  }
   const members = keyset.members.map((member): KeysetMember =>
     member.status === 'primary'
       ? { ...member, status: 'verify-only', notAfter: earliest(member.notAfter, until) }
@@ -155,18 +159,27 @@ export function revoke(keyset: Keyset, keyId: string, at: number): Keyset {
 }
 
 /**
- * Why a member's signatures are not believed at a time (seconds), or undefined if they are. A revoked
- * key verifies nothing at all unless a trusted time of signing is known; none is, in a plain seal.
+ * Why a member's signatures are not believed at a time (seconds), or undefined if they are.
+ *
+ * A revoked key verifies nothing, since whoever holds it can date a signature back, unless `provenAt` says
+ * when the signature was there at the latest: a time that the holder of the key cannot choose (a log's
+ * checkpoint, a timestamp authority), never one out of the signed content. Then the key counts for what was
+ * signed before its revocation, and its validity is that at the proven time.
  */
-export function refusal(member: KeysetMember, now: number): SignetError | undefined {
+export function refusal(
+  member: KeysetMember,
+  now: number,
+  provenAt?: number,
+): SignetError | undefined {
   const { key, status, notBefore, notAfter, revokedAt } = member
-  if (status === 'revoked') {
+  const at = provenAt ?? now
+  if (status === 'revoked' && (provenAt === undefined || provenAt >= revokedAt!)) {
     return new SignetError('key_revoked', `key ${key.id} was revoked at ${iso(revokedAt!)}`)
   }
-  if (notBefore !== undefined && now < notBefore) {
+  if (notBefore !== undefined && at < notBefore) {
     return new SignetError('key_not_yet_valid', `key ${key.id} is valid from ${iso(notBefore)}`)
   }
-  if (notAfter !== undefined && now >= notAfter) {
+  if (notAfter !== undefined && at >= notAfter) {
     return new SignetError('key_expired', `key ${key.id} was valid until ${iso(notAfter)}`)
   }
 }

@@ -1,27 +1,5 @@
 /** The keys room: handles that sign, keys that verify, where they come from and how they are written. */
 export {
-  type Certificate,
-  certificateLabel,
-  parseCertificate,
-  readCertificates,
-} from './certificate.ts'
-export {
-  type AuthorityKeyId,
-  type Extensions,
-  type KeyUsage,
-  type NameConstraints,
-  PURPOSE,
-} from './certificate_extensions.ts'
-export {
-  type DistinguishedName,
-  type GeneralName,
-  type GeneralNameKind,
-  generalNameText,
-  type NameAttribute,
-  nameText,
-} from './certificate_names.ts'
-export { certificatePath, MAX_CHAIN, type PathOptions } from './certificate_path.ts'
-export {
   insecureToClearPem,
   type ReadKeyOptions,
   readPrivateKey,
@@ -64,6 +42,27 @@ export {
   type ScryptCost,
 } from './pbes2.ts'
 export { fromPem, type PemBlock, pemDigest, toPem } from './pem.ts'
-export { type KeyProvider, type Keyring, keyring, requireAlgorithm } from './provider.ts'
+export { type KeyProvider, type Keyring, keyring, lazyKeys, requireAlgorithm } from './provider.ts'
 export { type PublicKey, publicKey, type PublicKeyOptions, thumbprint } from './public_key.ts'
-export { type KeyUri, parseKeyUri, uriAttributes } from './uri.ts'
+export { type KeyUri, parseKeyUri, percentBytes, toPercent, uriAttributes } from './uri.ts'
+export {
+  checkSecret,
+  contextBytes,
+  type Kek,
+  memoryKek,
+  unwrapRefused,
+  type WrapContext,
+} from './kek.ts'
+export { compositeKey, compositeKeys } from './composite.ts'
+export { unwrapKey, wrapKey, type WrappedFiles, wrappedKeys } from './wrapped.ts'
+export {
+  type DataKeyLine,
+  type DataKeyOptions,
+  type DataKeyRecord,
+  type DataKeys,
+  dataKeys,
+  type DataKeyScope,
+  type DataKeyState,
+  type DataKeyStore,
+  memoryDataKeys,
+} from './data_keys.ts'

@@ -54,6 +54,11 @@ const PRF: readonly [Bytes, string][] = [
   [derOid('1.2.840.113549.2.11'), 'SHA-512'],
 ]
 
+/** Most that a key file may ask for: 128·N·r·p bytes are one GiB, eight times what we write. */
+const MOST_SCRYPT = 2 ** 23
+/** Some ten seconds. */
+const MOST_ROUNDS = 20_000_000
+
 const portableScrypt: Scrypt = async (password, salt, { N, r, p, length }) =>
   (await import('@noble/hashes/scrypt.js')).scryptAsync(password, salt, { N, r, p, dkLen: length })
 
@@ -67,7 +72,7 @@ export async function encryptPkcs8(
   const salt = crypto.getRandomValues(new Uint8Array(16))
   const iv = crypto.getRandomValues(new Uint8Array(16))
   const secret = await scrypt(utf8(passphrase), salt, { ...cost, length: 32 })
-  const key = await crypto.subtle.importKey('raw', owned(secret), 'AES-CBC', false, ['encrypt'])
+  const key = await aesKey(secret, 'encrypt')
   const encrypted = await crypto.subtle.encrypt({ name: 'AES-CBC', iv }, key, owned(pkcs8))
   const number = (value: number) => derInteger(bigEndian(value))
   const kdf = der(
@@ -106,17 +111,34 @@ export async function decryptPkcs8(
   info.end()
   expectOid(scheme, [[OID.pbes2, 0]], 'encryption scheme (PBES2 expected)')
   const parameters = scheme.open(TAG.sequence)
+  scheme.end()
   const kdf = parameters.open(TAG.sequence)
   const cipher = parameters.open(TAG.sequence)
+  parameters.end()
   const length = expectOid(cipher, AES_CBC, 'cipher (AES-CBC expected)')
   const iv = cipher.read(TAG.octetString)
+  cipher.end()
   if (iv.length !== 16) cipher.fail('the IV does not have 16 bytes')
   const secret = await deriveKey(kdf, utf8(passphrase), length, options.scrypt ?? portableScrypt)
+  const key = await aesKey(secret, 'decrypt')
   try {
-    const key = await crypto.subtle.importKey('raw', owned(secret), 'AES-CBC', false, ['decrypt'])
     return new Uint8Array(await crypto.subtle.decrypt({ name: 'AES-CBC', iv }, key, data))
   } catch {
     throw wrongPassphrase()
+  }
+}
+
+/** Imports an AES key and wipes it. Chromium has no AES-192. */
+async function aesKey(secret: Uint8Array, use: 'encrypt' | 'decrypt'): Promise<CryptoKey> {
+  try {
+    return await crypto.subtle.importKey('raw', owned(secret), 'AES-CBC', false, [use])
+  } catch (cause) {
+    const bits = secret.length * 8
+    throw new SignetError('algorithm_unsupported', `AES-CBC of ${bits} bits does not work here`, {
+      cause,
+    })
+  } finally {
+    secret.fill(0)
   }
 }
 
@@ -131,32 +153,67 @@ async function deriveKey(
   length: number,
   scrypt: Scrypt,
 ): Promise<Uint8Array> {
-  const kind = expectOid(kdf, [[OID.pbkdf2, 'pbkdf2'], [OID.scrypt, 'scrypt']], 'KDF')
+  const derive = expectOid(kdf, [[OID.pbkdf2, pbkdf2], [OID.scrypt, scryptKey]], 'KDF')
   const parameters = kdf.open(TAG.sequence)
+  kdf.end()
+  return await derive(parameters, password, length, scrypt)
+}
+
+/** RFC 7914 §7. */
+async function scryptKey(
+  parameters: DerReader,
+  password: Bytes,
+  length: number,
+  scrypt: Scrypt,
+): Promise<Uint8Array> {
   const salt = parameters.read(TAG.octetString)
-  if (kind === 'scrypt') {
-    const [N, r, p] = [parameters.readNumber(), parameters.readNumber(), parameters.readNumber()]
-    if (N < 2 || (N & (N - 1)) !== 0 || r < 1 || p < 1 || N * r * 128 > 2 ** 30 || p > 16) {
-      throw new SignetError('kdf_refused', 'scrypt parameters are invalid or need more than 1 GiB')
-    }
+  const [N, r, p] = [parameters.readNumber(), parameters.readNumber(), parameters.readNumber()]
+  checkLength(parameters, length)
+  parameters.end()
+  const refused = (cause?: unknown) =>
+    new SignetError('kdf_refused', `scrypt with N=${N}, r=${r}, p=${p} is not done`, { cause })
+  if (r < 1 || p < 1 || N < 2 || N * r * p > MOST_SCRYPT || (N & (N - 1)) !== 0) throw refused()
+  try {
     return await scrypt(password, salt, { N, r, p, length })
+  } catch (cause) {
+    throw refused(cause)
   }
+}
+
+/** RFC 8018 appendix A.2. */
+async function pbkdf2(parameters: DerReader, password: Bytes, length: number): Promise<Uint8Array> {
+  const salt = parameters.read(TAG.octetString)
   const iterations = parameters.readNumber()
-  if (iterations < 1 || iterations > 20_000_000) {
-    throw new SignetError('kdf_refused', `PBKDF2 with ${iterations} rounds`)
+  checkLength(parameters, length)
+  // Without a prf it is HMAC-SHA-1.
+  const hash = parameters.peek() === TAG.sequence ? prf(parameters.open(TAG.sequence)) : 'SHA-1'
+  parameters.end()
+  const refused = (cause?: unknown) =>
+    new SignetError('kdf_refused', `PBKDF2 with ${iterations} rounds is not done`, { cause })
+  if (iterations < 1 || iterations > MOST_ROUNDS) throw refused()
+  try {
+    const base = await crypto.subtle.importKey('raw', password, 'PBKDF2', false, ['deriveBits'])
+    const kdf = { name: 'PBKDF2', hash, salt, iterations }
+    return new Uint8Array(await crypto.subtle.deriveBits(kdf, base, length * 8))
+  } catch (cause) {
+    throw refused(cause) // workerd takes no more than 100 000 rounds
   }
-  if (parameters.peek() === TAG.integer) parameters.readNumber() // keyLength
-  // RFC 8018 appendix A.2: without a prf it is HMAC-SHA-1.
-  const hash = parameters.peek() === TAG.sequence
-    ? expectOid(parameters.open(TAG.sequence), PRF, 'PBKDF2 function')
-    : 'SHA-1'
-  const base = await crypto.subtle.importKey('raw', password, 'PBKDF2', false, ['deriveBits'])
-  const bits = await crypto.subtle.deriveBits(
-    { name: 'PBKDF2', hash, salt, iterations },
-    base,
-    length * 8,
-  )
-  return new Uint8Array(bits)
+}
+
+/** Both KDFs may repeat how long the key is. */
+function checkLength(parameters: DerReader, length: number): void {
+  if (parameters.peek() === TAG.integer && parameters.readNumber() !== length) {
+    parameters.fail('the key length is not that of the cipher')
+  }
+}
+
+function prf(reader: DerReader): string {
+  const hash = expectOid(reader, PRF, 'PBKDF2 function')
+  if (reader.peek() !== undefined && reader.read(TAG.null).length > 0) {
+    reader.fail('NULL has content')
+  }
+  reader.end()
+  return hash
 }
 
 function expectOid<T>(reader: DerReader, known: readonly [Bytes, T][], what: string): T {

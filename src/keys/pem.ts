@@ -13,7 +13,8 @@ export interface PemBlock {
   readonly bytes: Bytes
 }
 
-const BLOCK = /-----BEGIN ([A-Z0-9 ]{1,40})-----([A-Za-z0-9+/=\s]*)-----END \1-----/g
+const BEGIN = '-----BEGIN '
+const BLOCK = /-----BEGIN ([A-Z0-9 ]{1,40})-----([A-Za-z0-9+/=\t\r\n ]*)-----END \1-----/g
 
 /** One block as OpenSSL writes it: 64 columns, LF, a final newline. */
 export function toPem(label: string, bytes: Uint8Array): string {
@@ -31,7 +32,17 @@ export function fromPem(text: string): PemBlock[] {
       throw new SignetError('pem_malformed', `PEM block ${label} is not base64`)
     }
   })
-  if (blocks.length === 0) throw new SignetError('pem_malformed', 'no PEM block found')
+  if (blocks.length === 0 && !text.includes(BEGIN)) {
+    throw new SignetError('pem_malformed', 'no PEM block found')
+  }
+  // A block that is not read must not vanish without a word: it may be the key that counts.
+  if (blocks.length !== text.split(BEGIN).length - 1) {
+    throw new SignetError(
+      'pem_malformed',
+      'a PEM block is cut off, has headers, or ends with another label than it begins with',
+      { remedy: 'convert keys with headers with: openssl pkcs8 -topk8 -scrypt -in FILE -out NEW' },
+    )
+  }
   return blocks
 }
 

@@ -1,6 +1,7 @@
 /** Where keys come from: one provider for each URI scheme. */
 import type { Algorithm } from '../algorithms.ts'
 import { SignetError } from '../errors.ts'
+import type { Kek } from './kek.ts'
 import type { Key, SignOptions } from './key.ts'
 import { type KeyUri, parseKeyUri } from './uri.ts'
 
@@ -21,6 +22,10 @@ export interface KeyProvider {
    * (`algorithm_unsupported` otherwise). Of two calls at once for one URI, one makes its key.
    */
   generate(uri: KeyUri, algorithm: Algorithm, options?: SignOptions): Promise<Key>
+  /** Opens a key that encrypts other keys, where the store has such (see {@link Kek}). */
+  openKek?(uri: KeyUri, options?: SignOptions): Promise<Kek>
+  /** Makes a key that encrypts other keys, where there is none of that name (`file_exists`). */
+  generateKek?(uri: KeyUri, options?: SignOptions): Promise<Kek>
 }
 
 /** Throws `algorithm_unsupported` for an algorithm that a provider does not declare. */
@@ -37,6 +42,10 @@ export interface Keyring {
   provider(uri: string): { readonly provider: KeyProvider; readonly uri: KeyUri }
   /** Opens a key by its URI. */
   open(uri: string, options?: SignOptions): Promise<Key>
+  /** Opens a key encryption key by its URI; `usage_invalid` where the provider has none. */
+  openKek(uri: string, options?: SignOptions): Promise<Kek>
+  /** Makes one. */
+  generateKek(uri: string, options?: SignOptions): Promise<Kek>
 }
 
 /** Puts providers together. */
@@ -56,5 +65,49 @@ export function keyring(...providers: readonly KeyProvider[]): Keyring {
       const { provider, uri } = find(text)
       return await provider.open(uri, options)
     },
+    openKek: async (text, options) => {
+      const { provider, uri } = find(text)
+      if (provider.openKek === undefined) throw noKeks(uri.scheme)
+      return await provider.openKek(uri, options)
+    },
+    generateKek: async (text, options) => {
+      const { provider, uri } = find(text)
+      if (provider.generateKek === undefined) throw noKeks(uri.scheme)
+      return await provider.generateKek(uri, options)
+    },
   }
+}
+
+/**
+ * A provider that is loaded when its first key is opened: what talks to an HSM or a cloud is heavy, and a
+ * verification must not wait for it. `algorithms` are those that it will turn out to make.
+ */
+export function lazyKeys(
+  scheme: string,
+  algorithms: readonly Algorithm[],
+  load: () => Promise<KeyProvider>,
+): KeyProvider {
+  let loaded: Promise<KeyProvider> | undefined
+  const provider = () => loaded ??= load()
+  return {
+    scheme,
+    algorithms,
+    open: async (uri, options) => await (await provider()).open(uri, options),
+    generate: async (uri, algorithm, options) =>
+      await (await provider()).generate(uri, algorithm, options),
+    openKek: async (uri, options) => {
+      const loaded = await provider()
+      if (loaded.openKek === undefined) throw noKeks(scheme)
+      return await loaded.openKek(uri, options)
+    },
+    generateKek: async (uri, options) => {
+      const loaded = await provider()
+      if (loaded.generateKek === undefined) throw noKeks(scheme)
+      return await loaded.generateKek(uri, options)
+    },
+  }
+}
+
+function noKeks(scheme: string): SignetError {
+  return new SignetError('usage_invalid', `${scheme}: keys do not encrypt other keys`)
 }

@@ -2,6 +2,7 @@
  * Key URIs: one text names a key wherever it lives. The part after the scheme belongs to the provider;
  * `attributes` reads the grammar that RFC 7512 gives `pkcs11:` and that `awskms:` shares.
  */
+import type { Bytes } from '../bytes.ts'
 import { quoted, SignetError } from '../errors.ts'
 
 /** A key URI, taken apart as far as all schemes agree. */
@@ -31,9 +32,14 @@ export function parseKeyUri(text: string): KeyUri {
 
 /**
  * Reads `name=value;name=value?name=value&…` (RFC 7512 §2.3), percent-decoded. A name that is not in
- * `known` or stands twice is refused: a misspelt `slot-id` must not open another token.
+ * `known` or stands twice is refused: a misspelt `slot-id` must not open another token. Values of the names
+ * in `binary` stay encoded; {@link percentBytes} reads them.
  */
-export function uriAttributes(uri: KeyUri, known: readonly string[]): Map<string, string> {
+export function uriAttributes(
+  uri: KeyUri,
+  known: readonly string[],
+  binary: readonly string[] = [],
+): Map<string, string> {
   const [path = '', query = '', ...more] = uri.rest.split('?')
   if (more.length > 0) throw new SignetError('uri_malformed', 'a key URI has two "?"')
   const attributes = new Map<string, string>()
@@ -53,9 +59,26 @@ export function uriAttributes(uri: KeyUri, known: readonly string[]): Map<string
     if (attributes.has(name)) {
       throw new SignetError('uri_malformed', `${uri.scheme}: attribute "${name}" stands twice`)
     }
-    attributes.set(name, percentDecode(value.join('='), name))
+    const text = value.join('=')
+    attributes.set(name, binary.includes(name) ? text : percentDecode(text, name))
   }
   return attributes
+}
+
+/** The bytes of a percent-encoded value that need not be text, such as the `id` of RFC 7512 §2.3. */
+export function percentBytes(text: string, name: string): Bytes {
+  if (!/^(?:[\x21-\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*$/.test(text)) {
+    throw new SignetError('uri_malformed', `value of attribute "${name}" is badly encoded`)
+  }
+  const octets = text.match(/%..|./g) ?? []
+  return Uint8Array.from(
+    octets.map((octet) => octet.length === 3 ? parseInt(octet.slice(1), 16) : octet.charCodeAt(0)),
+  )
+}
+
+/** Bytes, each percent-encoded: the canonical form of RFC 7512 §2.3 for `id`. */
+export function toPercent(bytes: Uint8Array): string {
+  return [...bytes].map((byte) => '%' + byte.toString(16).padStart(2, '0')).join('')
 }
 
 function percentDecode(text: string, name: string): string {

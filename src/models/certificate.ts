@@ -1,7 +1,7 @@
 /**
  * The trust decision of OMS's `certificate` method (OMS v1.0 §4.1, §8.2): a chain out of a bundle, leaf
  * first, against roots that the caller chose. What a certification path is, and what is not verified
- * (revocation above all), stands in `../keys/certificate_path.ts`; here is what a leaf must be.
+ * (revocation above all), stands in `../certificates/path.ts`; here is what a leaf must be.
  *
  * OMS says that the chain is validated and the leaf is within its validity period, no more. The rules
  * for its use are ours, and stricter than the reference's, which takes a leaf whose key usage has
@@ -21,10 +21,9 @@ import {
   MAX_CHAIN,
   nameText,
   parseCertificate,
-  type PublicKey,
-  publicKey,
   PURPOSE,
-} from '../keys/mod.ts'
+} from '../certificates/mod.ts'
+import { type PublicKey, publicKey } from '../keys/mod.ts'
 
 /** Who signed, as a certificate says it that leads to a trusted root. */
 export interface CertificateSigner {

@@ -21,6 +21,7 @@ export {
   addOwner,
   addPublisher,
   addRoot,
+  mergeKeyset,
   type NewPublishers,
   newPublishers,
   type Publisher,
@@ -43,6 +44,7 @@ export {
   unverifiedPublishers,
   type VerifiedPublishers,
   verifyPublishers,
+  type VerifyPublishersOptions,
 } from './publishers_file.ts'
 export {
   type AcceptOptions,

@@ -9,7 +9,7 @@ import { ALGORITHMS } from '../algorithms.ts'
 import { type Bytes, equalBytes, owned, toBase64 } from '../bytes.ts'
 import { DerReader, TAG } from '../crypto/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
-import type { KeysetMember, PublicKey } from '../keys/mod.ts'
+import type { Keyset, KeysetMember, PublicKey } from '../keys/mod.ts'
 
 /** A publisher: whose seals count, and under which name. */
 export interface Publisher {
@@ -104,6 +104,45 @@ export function addPublisher(
     ...document,
     publishers: [...document.publishers, { name, members: published, roots }],
   })
+}
+
+/**
+ * The list with a keyset as its owner publishes it now: new members are added, revocations and ends of
+ * validity taken over. Nothing that is revoked, ended or not yet valid comes back; a member that the keyset
+ * has no longer still verifies.
+ *
+ * Errors: `publishers_malformed` (a key is another publisher's).
+ */
+export function mergeKeyset(document: PublishersDocument, keyset: Keyset): PublishersDocument {
+  const known = document.publishers.find((one) => one.name === keyset.name)
+  if (known === undefined) return addPublisher(document, keyset)
+  const before = new Map(known.members.map((member) => [member.key.id, member]))
+  const members = keyset.members.map((member): KeysetMember => {
+    const old = before.get(member.key.id)
+    before.delete(member.key.id)
+    const revoked = [member, old].filter((one) => one?.status === 'revoked')
+    return {
+      key: member.key,
+      notBefore: extreme(Math.max, member.notBefore, old?.notBefore),
+      notAfter: extreme(Math.min, member.notAfter, old?.notAfter),
+      ...revoked.length === 0 ? { status: member.status } : {
+        status: 'revoked',
+        revokedAt: extreme(Math.min, ...revoked.map((one) => one?.revokedAt)),
+      },
+    }
+  })
+  const rest = [...before.values()].map((member): KeysetMember =>
+    member.status === 'primary' ? { ...member, status: 'verify-only' } : member
+  )
+  return replace(document, { ...known, members: [...members, ...rest] })
+}
+
+function extreme(
+  pick: (...values: number[]) => number,
+  ...values: readonly (number | undefined)[]
+): number | undefined {
+  const given = values.filter((value) => value !== undefined)
+  return given.length === 0 ? undefined : pick(...given)
 }
 
 /** Validity of a key that is added. */

@@ -9,6 +9,7 @@ import {
   type PublishersState,
   type VerifiedPublishers,
   verifyPublishers,
+  type VerifyPublishersOptions,
 } from './publishers_file.ts'
 
 /** The port: the last accepted state of each publishers file. `id` is any text that names the file. */
@@ -43,11 +44,9 @@ export function publishersInMemory(): PublishersMemory {
 }
 
 /** Options of {@link acceptPublishers}. */
-export interface AcceptOptions {
+export interface AcceptOptions extends VerifyPublishersOptions {
   /** Owners that somebody vouches for. Used the first time, and only then. */
   readonly owners?: readonly PublicKey[] | undefined
-  /** Seconds since 1970. Default: the clock. */
-  readonly now?: number | undefined
 }
 
 /**
@@ -62,7 +61,7 @@ export async function acceptPublishers(
   id: string,
   options: AcceptOptions = {},
 ): Promise<VerifiedPublishers> {
-  const { owners = [], now } = options
+  const { owners = [], ...rest } = options
   // Each further round means that somebody else's version was accepted meanwhile: it ends.
   for (let round = 0; round < 100; round++) {
     const previous = await memory.read(id)
@@ -75,7 +74,7 @@ export async function acceptPublishers(
     }
     const verified = await verifyPublishers(
       file,
-      previous === undefined ? { owners, now } : { previous, now },
+      previous === undefined ? { owners, ...rest } : { previous, ...rest },
     )
     if (previous?.digest === verified.state.digest) return verified
     if (await memory.write(id, verified.state, previous)) return verified

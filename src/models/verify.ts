@@ -14,7 +14,6 @@ import {
 } from '../envelope/mod.ts'
 import { isSignetError, quoted, SignetError } from '../errors.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { verifyCertificateChain } from './certificate.ts'
 import { type CompareOptions, compareTree, type Comparison } from './compare.ts'
 import type { FileTree } from './file_tree.ts'
 import {
@@ -123,6 +122,8 @@ async function byCertificate(
       },
     )
   }
+  // Loaded when first needed: most verifiers never see a certificate.
+  const { verifyCertificateChain } = await import('./certificate.ts')
   const { key, subject, names, root } = await verifyCertificateChain(
     chain,
     roots.map(({ certificate }) => certificate),
@@ -248,12 +249,17 @@ function decide(
   if (!seals.every(({ payload }) => equalBytes(payload, first.payload))) {
     throw new SignetError('policy_denied', 'the bundles seal different statements')
   }
-  const publishers = new Set(seals.flatMap(({ signer }) => signer.publisher ?? []))
+  const named = seals.map(({ signer }) => signer).filter(({ publisher }) => publisher !== undefined)
+  // One key may stand for two publishers, by itself and in a certificate: it counts once.
+  const sealed = Math.min(
+    new Set(named.map(({ publisher }) => publisher)).size,
+    new Set(named.map(({ keyId }) => keyId)).size,
+  )
   const { threshold = 0 } = trust
-  if (publishers.size < threshold) {
+  if (sealed < threshold) {
     throw new SignetError(
       'policy_denied',
-      `${publishers.size} of ${threshold} publishers sealed this model`,
+      `${sealed} of ${threshold} publishers sealed this model`,
     )
   }
   return first

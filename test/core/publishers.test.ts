@@ -9,7 +9,10 @@ import {
   ALGORITHMS,
   type Bytes,
   generateKey,
+  importKey,
   type Key,
+  type KeysetMember,
+  mergeKeyset,
   newKeyset,
   newPublishers,
   type PublishersAnchor,
@@ -26,8 +29,10 @@ import {
   trustOf,
   verifyModel,
   verifyPublishers,
+  type VerifyPublishersOptions,
 } from '../../mod.ts'
-import { toHex, utf8 } from '../../src/bytes.ts'
+import { fromBase64, toHex, utf8 } from '../../src/bytes.ts'
+import { fromPkcs8 } from '../../src/crypto/mod.ts'
 import { envelopeToJson, parseEnvelope } from '../../src/envelope/mod.ts'
 import { canonicalBytes, type JsonObject, parseJson } from '../../src/json.ts'
 import {
@@ -37,6 +42,7 @@ import {
   unverifiedPublishers,
 } from '../../src/models/mod.ts'
 import { formatPublishersState, parsePublishersState } from '../../src/models/mod.ts'
+import certificates from '../vectors/certificates.json' with { type: 'json' }
 
 const NOW = 1_800_000_000
 const make = (name: 'Ed25519' | 'ES256' = 'Ed25519') => generateKey(ALGORITHMS[name])
@@ -84,7 +90,7 @@ function payloadOf(file: Uint8Array): JsonObject {
 
 const refuses = (
   file: Uint8Array | Promise<Uint8Array>,
-  anchor: PublishersAnchor & { now?: number },
+  anchor: PublishersAnchor & VerifyPublishersOptions,
   code: string,
   message?: RegExp,
 ) =>
@@ -130,6 +136,8 @@ test('verifyPublishers() refuses another type under the same signature', async (
 test('verifyPublishers() refuses a list that has expired or comes from the future', async () => {
   await refuses(signed, { ...pinned, now: NOW + 1000 }, 'publishers_expired')
   await refuses(signed, { ...pinned, now: NOW - 1301 }, 'publishers_untrusted', /future/)
+  await refuses(signed, { ...pinned, now: NOW - 1301, skipExpiry: true }, 'publishers_untrusted')
+  await verifyPublishers(signed, { ...pinned, now: NOW + 1000, skipExpiry: true })
   await verifyPublishers(signed, { ...pinned, now: NOW + 999 })
   await verifyPublishers(signed, { ...pinned, now: NOW - 1300 })
 })
@@ -358,14 +366,10 @@ test('random and mutated input throws nothing but SignetError', async () => {
   )
 })
 
-test('a trusted key that is no point of its curve keeps nobody from verifying', async () => {
+test('a key that is no point of its curve never comes to be trusted', async () => {
   const { publicKey } = await import('../../src/keys/mod.ts')
-  const noPoint = await publicKey(
-    ALGORITHMS['ES256'],
-    Uint8Array.from([4, ...new Array(64).fill(1)]),
-  )
-  await refuses(signed, { owners: [noPoint], now: NOW }, 'publishers_untrusted')
-  await verifyPublishers(signed, { owners: [noPoint, owner.publicKey], now: NOW })
+  const raw = Uint8Array.from([4, ...new Array(64).fill(1)])
+  await assert.rejects(publicKey(ALGORITHMS['ES256'], raw), { code: 'key_malformed' })
 })
 
 test('edits refuse a name or key that is there already, and a list without owners', () => {
@@ -396,6 +400,40 @@ test('a revoked key stays revoked, from the earliest time, and is not added agai
   )
   assert.throws(() => addKey(revoked, 'Eve', alice.publicKey), { code: 'usage_invalid' })
   assert.equal(at(base), undefined, 'edits leave what they are given')
+})
+
+test('mergeKeyset() brings back nothing that was revoked, ended or has not begun', () => {
+  const of = (list: PublishersDocument) =>
+    list.publishers[0]!.members.map(({ key, status, notBefore, notAfter, revokedAt }) => [
+      key.id === alice.publicKey.id ? 'alice' : 'carol',
+      status,
+      notBefore,
+      notAfter,
+      revokedAt,
+    ])
+  const member = (key: Key, more: Partial<KeysetMember> = {}): KeysetMember => ({
+    key: key.publicKey,
+    status: 'primary',
+    ...more,
+  })
+  const merge = (list: PublishersDocument, ...members: KeysetMember[]) =>
+    mergeKeyset(list, { name: 'Alice', members })
+  const ended = merge(base, member(alice, { notBefore: 5, notAfter: 50 }))
+  assert.deepEqual(of(ended), [['alice', 'primary', 5, 50, undefined]])
+  const later = merge(ended, member(alice, { notBefore: 4, notAfter: 60 }))
+  assert.deepEqual(of(later), [['alice', 'primary', 5, 50, undefined]])
+  const revoked = merge(later, member(alice, { status: 'revoked', revokedAt: 30 }))
+  assert.deepEqual(of(revoked), [['alice', 'revoked', 5, 50, 30]])
+  assert.deepEqual(of(merge(revoked, member(alice))), [['alice', 'revoked', 5, 50, 30]])
+  const earlier = merge(revoked, member(alice, { status: 'revoked', revokedAt: 20 }))
+  assert.deepEqual(of(earlier), [['alice', 'revoked', 5, 50, 20]])
+  // a rotated keyset: the new primary first; what it leaves out still verifies
+  assert.deepEqual(of(merge(base, member(carol, { uri: 'file:carol.pem' }))), [
+    ['carol', 'primary', undefined, undefined, undefined],
+    ['alice', 'verify-only', undefined, undefined, undefined],
+  ])
+  assert.throws(() => merge(base, member(bob)), { code: 'publishers_malformed' })
+  assert.deepEqual(mergeKeyset(empty, newKeyset('Eve', carol.publicKey)).publishers.length, 1)
 })
 
 test('a key of an owner who also publishes is revoked in both places', () => {
@@ -495,4 +533,32 @@ test('m of n publishers must have sealed, and nobody counts twice', async () => 
     { code: 'policy_denied' },
     'a revoked key counts for nobody, whatever else is required',
   )
+})
+
+test('a key that two publishers stand for, by itself and in a certificate, counts once', async () => {
+  const at = Date.parse('2030-01-01T00:00:00Z') / 1000
+  const { algorithm, privateKey, publicKey } = fromPkcs8(fromBase64(certificates.leafKey))
+  const key = await importKey(algorithm, { privateKey, publicKey: publicKey! })
+  const chain = [fromBase64(certificates.leaf), fromBase64(certificates.intermediate)]
+  const { bundles } = await sealModel(tree(), [{ key }, { key, chain }, { key: bob }], {
+    name: 'm',
+  })
+  const start = { name: 'x', owners: [owner.publicKey], issued: NOW, threshold: 2 }
+  const list = addRoot(
+    addKey(addKey(newPublishers(start), 'Alice', key.publicKey), 'Bob', bob.publicKey),
+    'Acme',
+    fromBase64(certificates.root),
+  )
+  const trust = await trustIn(list, at)
+  const verify = (...which: number[]) =>
+    verifyModel(
+      which.map((i) => ({ name: String(i), bytes: bundles[i]! })),
+      tree(),
+      trust,
+      { now: at },
+    )
+  await assert.rejects(verify(0, 1), { code: 'policy_denied' })
+  for (const pair of [[0, 2], [1, 2]]) assert.ok((await verify(...pair)).ok)
+  const { bundles: [, byCertificate] } = await verify(2, 1)
+  assert.equal(byCertificate!.signer!.publisher, 'Acme')
 })

@@ -60,6 +60,8 @@ export interface KeyProviderSuite {
   readonly malformedUris?: readonly string[]
   /** Longest message of `message` mode, where the store sets a limit; one byte more is `too_large`. */
   readonly maxMessageBytes?: number
+  /** Shortest message of `message` mode; a shorter one is `mode_unsupported`. Default 0. */
+  readonly minMessageBytes?: number
   /** How many signatures to make at once. Default 100. */
   readonly parallel?: number
   /** Why all is skipped, where it is. */
@@ -69,7 +71,12 @@ export interface KeyProviderSuite {
 /** Every mode there is. */
 export const MODES: readonly SigningMode[] = ['message', 'digest', 'external-mu']
 
-const ALWAYS_RANDOMISED: readonly AlgorithmName[] = ['PS256', 'ML-DSA-65', 'ML-DSA-65-Ed25519']
+const ALWAYS_RANDOMISED: readonly AlgorithmName[] = [
+  'PS256',
+  'ML-DSA-44',
+  'ML-DSA-65',
+  'ML-DSA-65-Ed25519',
+]
 const UNKNOWN: Algorithm = { ...ALGORITHMS.Ed25519, oid: '1.2.3.4' }
 
 /** Registers the tests of one provider. */
@@ -218,7 +225,7 @@ export function keyProviderSuite(suite: KeyProviderSuite): void {
         const { key } = await shared(name)
         // A view into something larger: only the view may be signed.
         const whole = crypto.getRandomValues(new Uint8Array(100))
-        for (const message of [whole.subarray(7, 40), new Uint8Array()]) {
+        for (const message of [whole.subarray(7, 40), new Uint8Array(suite.minMessageBytes ?? 0)]) {
           const signature = await key.sign(await inputFor(key.publicKey, mode, message))
           assert.equal(signature.length, algorithm.signatureBytes ?? signature.length)
           assert.ok(await key.publicKey.verify(message, signature))
@@ -236,7 +243,14 @@ export function keyProviderSuite(suite: KeyProviderSuite): void {
       })
     }
 
-    const { maxMessageBytes: max } = suite
+    const { maxMessageBytes: max, minMessageBytes: min = 0 } = suite
+    if (modes.includes('message') && min > 0) {
+      check(`${name}: messages below the shortest are refused`, async (fixture) => {
+        const { key } = await shared(name)
+        const input = { mode: 'message', bytes: new Uint8Array(min - 1) } as const
+        await refusal(fixture, key.sign(input), 'mode_unsupported')
+      })
+    }
     if (modes.includes('message') && max !== undefined) {
       check(
         `${name}: messages are signed up to the limit and refused above it`,

@@ -390,7 +390,7 @@ const CHANGES: Readonly<Record<string, readonly [(file: string) => unknown, RegE
     fs.renameSync(`${file}.new`, file)
   }, /replaced/],
   'is removed': [(file) => fs.rmSync(file), /went away/],
-  'becomes a link to itself': [(file) => {
+  'is moved away and linked to': [(file) => {
     fs.renameSync(file, `${file}.moved`)
     fs.symlinkSync(`${file}.moved`, file)
   }, /link/],
@@ -487,13 +487,16 @@ test('digest() of a range is the digest of that slice, for every algorithm', () 
     assert.equal(await digest(tree, 'f'), sha256(bytes))
     assert.equal(await digest(tree, 'f', { start: MIB }), sha256(bytes.subarray(MIB)))
     assert.equal(await digest(tree, 'empty'), sha256(new Uint8Array()))
-    // https://github.com/BLAKE3-team/BLAKE3 test_vectors.json (empty input); RFC 7693 has only "abc".
-    const empty: Readonly<Record<Exclude<DigestAlgorithm, 'sha256'>, string>> = {
-      blake2b: createHash('blake2b512').digest('hex'),
-      blake3: 'af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262',
+    fs.writeFileSync(join(root, 'abc'), 'abc')
+    // FIPS 180-4 appendix, RFC 7693 appendix A, and BLAKE3's reference implementation.
+    const abc: Readonly<Record<DigestAlgorithm, string>> = {
+      sha256: 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad',
+      blake2b: 'ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1' +
+        '7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923',
+      blake3: '6437b3ac38465133ffb63b75273a8db548c558465d79db03fd359c6cd5bd9d85',
     }
-    for (const algorithm of ['blake2b', 'blake3'] as const) {
-      assert.equal(await digest(tree, 'empty', { algorithm }), empty[algorithm])
+    for (const algorithm of ['sha256', 'blake2b', 'blake3'] as const) {
+      assert.equal(await digest(tree, 'abc', { algorithm }), abc[algorithm])
     }
   }))
 

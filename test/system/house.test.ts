@@ -12,6 +12,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['errors', 'bytes', 'json', 'schema', 'algorithms'],
   ['crypto'],
   ['keys'],
+  ['certificates'],
   ['envelope'],
   ['log'],
   ['models', 'grants', 'identity'],

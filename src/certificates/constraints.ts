@@ -12,7 +12,7 @@ import {
   type GeneralName,
   generalNameText,
   type NameAttribute,
-} from './certificate_names.ts'
+} from './names.ts'
 
 /** Counts comparisons, so that many names against many constraints end soon. */
 export interface Budget {

@@ -1,6 +1,6 @@
 /**
  * X.509 certificates (RFC 5280 §4.1), read strictly: DER only, every field checked for its form.
- * Reading believes nothing: no signature, date or constraint is judged here, see `certificate_path.ts`.
+ * Reading believes nothing: no signature, date or constraint is judged here, see `path.ts`.
  *
  * This is no library's parser because none that was tried is strict and portable: one does not load
  * without a global polyfill, its lower half takes BER, trailing bytes and month 99, and loads in
@@ -9,9 +9,9 @@
 import { type Bytes, equalBytes, owned, toHex } from '../bytes.ts'
 import { DerReader, TAG } from '../crypto/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
-import { type Extensions, readExtensions } from './certificate_extensions.ts'
-import { type DistinguishedName, nameText, readName } from './certificate_names.ts'
-import { fromPem } from './pem.ts'
+import { type Extensions, readExtensions } from './extensions.ts'
+import { type DistinguishedName, nameText, readName } from './names.ts'
+import { fromPem } from '../keys/mod.ts'
 
 /** Bytes of the largest certificate that is read. The largest in public use have some 10 KiB. */
 const MAX_CERTIFICATE = 65_536

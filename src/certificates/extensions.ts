@@ -4,12 +4,7 @@
  */
 import { type Bytes, toHex } from '../bytes.ts'
 import { DerReader, TAG } from '../crypto/mod.ts'
-import {
-  type GeneralName,
-  readGeneralName,
-  readGeneralNames,
-  readList,
-} from './certificate_names.ts'
+import { type GeneralName, readGeneralName, readGeneralNames, readList } from './names.ts'
 
 /** Purposes of extended key usage (§4.2.1.12) that matter here. */
 export const PURPOSE = {

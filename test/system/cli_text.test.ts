@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { progressBar, progressLine } from '../../src/cli/progress.ts'
+import { formatBytes, formatDuration, printable, table } from '../../src/cli/text.ts'
+import type { Run } from '../../src/cli/context.ts'
+
+const MB = 1_000_000
+
+test('printable() shows what could steer a terminal or turn the direction of writing', () => {
+  assert.equal(
+    printable('a\u001b[2Kb\nc\u202egpj.exe\u0085'),
+    'a\\u001b[2Kb\\u000ac\\u202egpj.exe\\u0085',
+  )
+  assert.equal(printable('naïve 模型 \u{1f600}'), 'naïve 模型 \u{1f600}')
+})
+
+test('formatBytes() and formatDuration() keep to a few digits', () => {
+  assert.deepEqual([0, 999, 1000, 13_538_124, 2e12].map(formatBytes), [
+    '0 B',
+    '999 B',
+    '1.00 kB',
+    '13.5 MB',
+    '2.00 TB',
+  ])
+  assert.deepEqual([0, 61, 3600 * 2 + 5].map(formatDuration), ['0:00', '1:01', '2:00:05'])
+  assert.equal(table([['a', 'b'], ['long', 'c']]), 'a     b\nlong  c')
+})
+
+test('progressLine() tells throughput and time left, and fits the terminal', () => {
+  const half = { bytes: 500 * MB, totalBytes: 1000 * MB, files: 3, totalFiles: 8 }
+  const line = progressLine('verifying', half, 2, 100)
+  assert.match(line, /\[#+\.+\] 50% 500 MB of 1\.00 GB \(3\/8\) 250 MB\/s, 0:02 left/)
+  for (const columns of [20, 40, 80, 200]) {
+    assert.ok(progressLine('verifying', half, 2, columns).length < columns)
+  }
+  assert.match(
+    progressLine('x', { bytes: 0, totalBytes: 0, files: 0, totalFiles: 0 }, 1, 80),
+    /100%/,
+  )
+})
+
+test('progressBar() draws on a terminal only, not when it was told to be quiet', () => {
+  let drawn = ''
+  const run = (interactive: boolean, json = false) => {
+    const terminal = {
+      out() {},
+      err: (text: string) => void (drawn += text),
+      interactive,
+      columns: 80,
+    }
+    return { terminal, json } as unknown as Run
+  }
+  const work = { bytes: 1, totalBytes: 2, files: 0, totalFiles: 1 }
+  const start = Date.now() - 10_000
+  for (
+    const bar of [
+      progressBar(run(false), 'x'),
+      progressBar(run(true, true), 'x'),
+      progressBar(run(true), 'x', true),
+    ]
+  ) {
+    bar.update(work)
+    bar.end()
+  }
+  assert.equal(drawn, '')
+  const bar = progressBar(run(true), 'x', false, start)
+  bar.update(work)
+  assert.match(drawn, /50%/)
+  bar.end()
+  assert.ok(drawn.endsWith('\r\x1b[2K'), 'the line is wiped')
+})
