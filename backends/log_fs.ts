@@ -111,9 +111,10 @@ class FileWriter implements LogWriter {
       for (const name of ['journal.0', 'journal.1']) {
         const path = join(folder, '.signet', name)
         const handle = await openJournal(fs, path)
-        const bytes = owned(new Uint8Array(await handle.readFile()))
-        const scan = scanJournal(bytes, path)
-        files.push({ path, handle, length: scan.end })
+        const file = { path, handle, length: 0 }
+        files.push(file) // before anything can throw: it has to be closed then
+        const scan = scanJournal(owned(new Uint8Array(await handle.readFile())), path)
+        file.length = scan.end
         scans.push(scan)
       }
       const [a, b] = scans as [Scan, Scan]

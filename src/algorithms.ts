@@ -47,6 +47,8 @@ export interface Algorithm {
   readonly privateBytes?: number
   /** Length of a signature in bytes; RSA's is that of its modulus. */
   readonly signatureBytes?: number
+  /** Name in Sigstore's `PublicKeyDetails` (sigstore_common.proto), where OMS bundles of old carry it. */
+  readonly sigstore?: string
   /** Modes that make sense for the algorithm; a key declares those that it serves. */
   readonly modes: readonly SigningMode[]
 }
@@ -73,6 +75,7 @@ function ecdsa(
     publicBytes: 1 + 2 * bytes,
     privateBytes: bytes,
     signatureBytes: 2 * bytes,
+    sigstore: `PKIX_ECDSA_${crv.replace('-', '')}_${hash.replace('-', '_')}`,
     modes: ['message', 'digest'],
   }
 }

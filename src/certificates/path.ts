@@ -8,11 +8,12 @@
  * constraints, their uses (RFC 5937); only the signature on them is not looked at.
  *
  * Beyond RFC 5280: extended key usage of a CA binds what is below it; names are the same only when
- * their DER is; a critical extension without an entry in `certificate_extensions.ts`, policies among
+ * their DER is; a critical extension without an entry in `extensions.ts`, policies among
  * them, ends the path.
  *
  * Bounds: {@link MAX_CHAIN} certificates given, {@link MAX_PATH} in a path, {@link MAX_SIGNATURES}
- * signatures verified, {@link MAX_STEPS} links tried. More of any is refused, not truncated.
+ * signatures verified, {@link MAX_COMPARISONS} names compared. More of any is refused, not truncated.
+ * What paths there are grows with the certificates given, and 16 make a few hundred at most.
  *
  * NOT verified: revocation (no CRL or OCSP is fetched), certificate policies, transparency.
  */
@@ -28,7 +29,6 @@ export const MAX_CHAIN = 16
 /** Certificates in a path, from the first to the anchor. */
 const MAX_PATH = 8
 const MAX_SIGNATURES = 32
-const MAX_STEPS = 512
 const MAX_COMPARISONS = 1 << 14
 
 /** Options of {@link certificatePath}. */
@@ -167,14 +167,6 @@ function errorOf({ code, certificate, why }: Fault): SignetError {
   return new SignetError(code, `certificate "${certificateLabel(certificate)}": ${why}`)
 }
 
-/** Ends the search: only a chain made for it needs so many. */
-function tooMany(what: string): SignetError {
-  return new SignetError(
-    'certificate_untrusted',
-    `the chain has too many ${what} to try on the way to a trusted root`,
-  )
-}
-
 /** One search: what it may use, what it has spent, and the fault of the path that came furthest. */
 class Search {
   readonly #others: readonly Certificate[]
@@ -183,7 +175,6 @@ class Search {
   readonly #signatures = new Map<Certificate, Map<Certificate, string | undefined>>()
   readonly #budget: Budget = { comparisons: MAX_COMPARISONS }
   #signaturesLeft = MAX_SIGNATURES
-  #stepsLeft = MAX_STEPS
   #furthest = 0
   #fault: Fault | undefined
 
@@ -252,7 +243,6 @@ class Search {
     if (path.length >= MAX_PATH) {
       return fault(issuer, `a path of more than ${MAX_PATH} certificates would be needed`)
     }
-    if (--this.#stepsLeft < 0) throw tooMany('links')
     for (const check of LINK_CHECKS) {
       const why = check(issuer, path, this.#options)
       if (why !== undefined) return fault(issuer, why)
@@ -269,7 +259,13 @@ class Search {
     const known = this.#signatures.get(child) ?? new Map<Certificate, string | undefined>()
     this.#signatures.set(child, known)
     if (known.has(issuer)) return known.get(issuer)
-    if (--this.#signaturesLeft < 0) throw tooMany('signatures')
+    // Ends the search: only a chain made for it needs so many.
+    if (--this.#signaturesLeft < 0) {
+      throw new SignetError(
+        'certificate_untrusted',
+        `the chain has more than ${MAX_SIGNATURES} signatures to try on the way to a trusted root`,
+      )
+    }
     const fault = await signatureFault(child, issuer)
     known.set(issuer, fault)
     return fault

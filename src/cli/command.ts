@@ -1,7 +1,7 @@
 /** What all commands share: flags, the frame around an action, exit codes, and how an error is shown. */
 import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { type ErrorKind, isSignetError, type SignetError } from '../errors.ts'
-import type { CliContext, Run } from './context.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { passphraseSource } from './passphrase.ts'
 import { printable } from './text.ts'
 
@@ -14,15 +14,6 @@ export const EXIT_CODES: Readonly<Record<ErrorKind, number>> = {
   content: 5,
   policy: 6,
   backend: 7,
-}
-
-/** Flags of every command. */
-export interface CommonFlags {
-  readonly json?: boolean
-  readonly quiet?: boolean
-  readonly passphraseFile?: string
-  readonly passphraseFd?: number
-  readonly insecureClearKey?: boolean
 }
 
 /** Adds the flags of every command. */

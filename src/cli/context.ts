@@ -92,3 +92,12 @@ export interface Run extends CliContext {
   /** The answer: a value for `--json`, a text for people. */
   answer(value: unknown, text: string): void
 }
+
+/** Flags of every command. */
+export interface CommonFlags {
+  readonly json?: boolean
+  readonly quiet?: boolean
+  readonly passphraseFile?: string
+  readonly passphraseFd?: number
+  readonly insecureClearKey?: boolean
+}

@@ -1,7 +1,7 @@
 /** `signet demo`: the main job of a room on real input, in about a minute, for people to watch and CI to run. */
 import type { Command } from 'commander'
-import { action, common, type CommonFlags, group } from './command.ts'
-import type { CliContext } from './context.ts'
+import { action, common, group } from './command.ts'
+import type { CliContext, CommonFlags } from './context.ts'
 
 /** The group. */
 export function demoCommands(context: CliContext): Command {

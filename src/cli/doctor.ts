@@ -2,8 +2,8 @@
 import { Command } from 'commander'
 import { ALGORITHMS } from '../algorithms.ts'
 import { selfTest } from '../crypto/mod.ts'
-import { action, common, type CommonFlags, EXIT_CODES } from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import { action, common, EXIT_CODES } from './command.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { table } from './text.ts'
 
 interface Finding {

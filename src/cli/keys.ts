@@ -24,8 +24,8 @@ import {
   parseRotations,
 } from '../envelope/mod.ts'
 import { keyHint } from '../models/mod.ts'
-import { action, common, type CommonFlags, group, several, withKeys } from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import { action, common, group, several, withKeys } from './command.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { MAX_KEY_FILE, onePublic, openPublic } from './public_side.ts'
 import { printable, table } from './text.ts'
 

@@ -15,16 +15,8 @@ import {
   requestCosignature,
   TILE_WIDTH,
 } from '../log/mod.ts'
-import {
-  action,
-  common,
-  type CommonFlags,
-  group,
-  several,
-  wholeNumber,
-  withKeys,
-} from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import { action, common, group, several, wholeNumber, withKeys } from './command.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { lines } from './lines.ts'
 import {
   fileAnchor,

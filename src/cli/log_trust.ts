@@ -17,8 +17,8 @@ import {
   treeHasher,
   type VerifiedCheckpoint,
 } from '../log/mod.ts'
-import { type CommonFlags, several } from './command.ts'
-import type { Run } from './context.ts'
+import { several } from './command.ts'
+import type { CommonFlags, Run } from './context.ts'
 import { openPublic } from './public_side.ts'
 
 const MAX_SMALL_FILE = 2 * 2 ** 20

@@ -22,7 +22,6 @@ import type { DigestAlgorithm } from '../crypto/mod.ts'
 import {
   action,
   common,
-  type CommonFlags,
   errorToJson,
   EXIT_CODES,
   group,
@@ -30,7 +29,7 @@ import {
   wholeNumber,
   withKeys,
 } from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { migrateCommand } from './model_migrate.ts'
 import { outsOf, sealedText, sizeOf, writeBundles } from './model_outs.ts'
 import { modelPaths } from './model_paths.ts'

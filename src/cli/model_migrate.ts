@@ -11,8 +11,8 @@ import {
   type Trust,
   trustOf as trustOfPublishers,
 } from '../models/mod.ts'
-import { action, type CommonFlags, EXIT_CODES, several, wholeNumber, withKeys } from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import { action, EXIT_CODES, several, wholeNumber, withKeys } from './command.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { type OutFlags, outsOf, sealedText, sizeOf, writeBundles } from './model_outs.ts'
 import { modelPaths } from './model_paths.ts'
 import { comparisonLines } from './model_text.ts'

@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { fromUtf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
-import type { CommonFlags } from './command.ts'
-import type { CliContext, ProviderOptions } from './context.ts'
+
+import type { CliContext, CommonFlags, ProviderOptions } from './context.ts'
 
 const MAX_BYTES = 4096
 

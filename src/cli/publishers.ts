@@ -20,16 +20,8 @@ import {
   unverifiedPublishers,
   verifyPublishers,
 } from '../models/mod.ts'
-import {
-  action,
-  common,
-  type CommonFlags,
-  group,
-  several,
-  wholeNumber,
-  withKeys,
-} from './command.ts'
-import type { CliContext, Run } from './context.ts'
+import { action, common, group, several, wholeNumber, withKeys } from './command.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
 import { seconds } from './keys.ts'
 import { MAX_KEY_FILE, openPublic } from './public_side.ts'
 import {

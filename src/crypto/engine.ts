@@ -76,3 +76,13 @@ export interface Engine {
   /** A verifier of a raw public key. Throws `key_malformed` for what is no public key. */
   verifier(algorithm: Algorithm, publicKey: Uint8Array, context?: Uint8Array): Promise<RawVerifier>
 }
+
+/** A known answer. Its message is that of the self-test; base64. */
+export interface KnownAnswer {
+  /** Raw public key. */
+  readonly publicKey: string
+  /** Raw private key; absent for RSA, where only verification is tested. */
+  readonly privateKey?: string
+  /** A valid signature of the message. */
+  readonly signature: string
+}

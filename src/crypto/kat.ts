@@ -1,5 +1,5 @@
 /** Known answers of the classical algorithms: our own keys, made once and used for nothing else. */
-import type { KnownAnswer } from './selftest.ts'
+import type { KnownAnswer } from './engine.ts'
 
 // deno-fmt-ignore
 export const KNOWN_ANSWERS: Readonly<Record<string, KnownAnswer>> = {

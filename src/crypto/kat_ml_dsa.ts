@@ -1,5 +1,5 @@
 /** Known answers of ML-DSA (of 65 also with the label of the composite as context); our own keys. */
-import type { KnownAnswer } from './selftest.ts'
+import type { KnownAnswer } from './engine.ts'
 
 // deno-fmt-ignore
 export const KNOWN_ANSWERS: Readonly<Record<string, KnownAnswer>> = {

@@ -7,18 +7,8 @@ import type { Algorithm } from '../algorithms.ts'
 import { fromBase64 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import { COMPOSITE_LABEL } from './composite.ts'
-import type { Engine, EngineName, SigningInput } from './engine.ts'
+import type { Engine, EngineName, KnownAnswer, SigningInput } from './engine.ts'
 import { webcrypto } from './webcrypto.ts'
-
-/** A known answer. Its message is {@link MESSAGE}; base64. */
-export interface KnownAnswer {
-  /** Raw public key. */
-  readonly publicKey: string
-  /** Raw private key; absent for RSA, where only verification is tested. */
-  readonly privateKey?: string
-  /** A valid signature of the message. */
-  readonly signature: string
-}
 
 /** The message that known answers sign. */
 export const MESSAGE: SigningInput = {

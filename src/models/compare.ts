@@ -2,7 +2,7 @@
  * A sealed statement held against a tree: what became of every file. Fails closed: a file that nobody sealed
  * counts as much as one that changed.
  */
-import { isSignetError, SignetError } from '../errors.ts'
+import { isSignetError, quoted, SignetError } from '../errors.ts'
 import type { FileTree, TreeEntry } from './file_tree.ts'
 import { DEFAULT_IGNORES, pathSet } from './ignore.ts'
 import { compareNames } from './name.ts'
@@ -60,76 +60,118 @@ export interface CompareOptions extends WorkOptions {
   readonly refuseIgnored?: boolean | undefined
 }
 
-/** Compares. Throws only what makes any verdict impossible: a tree that can't be listed, `aborted`. */
+/** What of a statement is compared. */
+export type Sealed = Pick<Statement, 'serialization' | 'resources'>
+
+/** What became of a file, until it is known. */
+interface Verdict {
+  readonly path: string
+  status: FileStatus
+  reason?: string
+}
+
+/** A digest to compute, what it should be, and whose verdict hangs on it. */
+interface Check extends Task {
+  readonly expected: string
+  readonly verdict: Verdict
+}
+
+/**
+ * Compares. Throws only what makes any verdict impossible: a tree that can't be listed, `aborted`,
+ * `usage_invalid` (a path of `only` under which nothing was sealed).
+ */
 export async function compareTree(
-  statement: Pick<Statement, 'serialization' | 'resources'>,
+  statement: Sealed,
   tree: FileTree,
   options: CompareOptions = {},
 ): Promise<Comparison> {
-  const own = pathSet(options.bundles ?? [])
   const covered = options.only === undefined ? () => true : pathSet(options.only)
-  const ignored = pathSet([
-    ...options.noDefaultIgnores ? [] : DEFAULT_IGNORES,
+  const own = new Set(options.bundles)
+  const ignored = ignoredPaths(statement, options)
+  const entries = await listTree(tree, options)
+  const sealed = sealedFiles(statement, entries, (path) => own.has(path) || ignored(path))
+  checkOnly(sealed.keys(), options.only)
+
+  const files: Verdict[] = []
+  const checks: Check[] = []
+  const present = new Map<string, TreeEntry>()
+  for (const entry of entries) present.set(entry.path, entry)
+  let unchecked = 0
+  for (const [path, resources] of sealed) {
+    const entry = present.get(path)
+    present.delete(path)
+    if (!covered(path)) {
+      unchecked++
+      continue
+    }
+    const [status, reason] = differs(resources, entry) ?? ['ok']
+    const verdict: Verdict = reason === undefined ? { path, status } : { path, status, reason }
+    files.push(verdict)
+    if (status !== 'ok') continue
+    for (const { algorithm, digest: expected, start, end } of resources) {
+      const bytes = start === undefined ? entry!.size ?? 0 : end! - start
+      checks.push({ path, algorithm, start, end, bytes, expected, verdict })
+    }
+  }
+  for (const [path, entry] of present) {
+    if (covered(path) && !own.has(path)) {
+      files.push({ path, ...unsealed(statement, entry, ignored) })
+    }
+  }
+  const changed = (verdict: Verdict, reason: string) => {
+    if (verdict.status === 'ok') Object.assign(verdict, { status: 'changed', reason })
+  }
+  await digestAll(
+    tree,
+    checks,
+    (digest, { expected, verdict }) => {
+      if (digest !== expected) changed(verdict, 'its digest differs')
+    },
+    options,
+    (error, { verdict }) => {
+      if (!isSignetError(error)) throw error
+      changed(verdict, error.message)
+    },
+  )
+  return summary(files, unchecked, options)
+}
+
+/** Paths that may be there unsealed. Where the signer sealed what lies under a default, the default is void. */
+function ignoredPaths(statement: Sealed, options: CompareOptions): (path: string) => boolean {
+  const tops = new Set(statement.resources.map(({ path }) => path.split('/', 1)[0]))
+  const defaults = options.noDefaultIgnores ? [] : DEFAULT_IGNORES
+  return pathSet([
+    ...defaults.filter((path) => !tops.has(path)),
     ...statement.serialization.ignorePaths,
     ...options.ignore ?? [],
   ])
-  const entries = (await listTree(tree, options)).filter(({ path }) => covered(path))
-  const present = new Map(entries.map((entry) => [entry.path, entry]))
-  const sealed = sealedFiles(statement, entries)
-  const looked = [...sealed].filter(([path]) => covered(path))
-  if (options.only !== undefined && looked.length === 0) {
-    throw new SignetError('usage_invalid', 'the seal has no file under the paths of --only')
-  }
-
-  const verdicts = new Map<string, FileReport>()
-  const set = (path: string, status: FileStatus, reason?: string) =>
-    verdicts.set(path, { path, status, ...(reason === undefined ? {} : { reason }) })
-  const tasks: (Task & { readonly expected: string })[] = []
-  for (const [path, resources] of looked) {
-    const fault = differs(resources, present.get(path))
-    if (fault !== undefined) {
-      set(path, ...fault)
-      continue
-    }
-    set(path, 'ok')
-    const size = present.get(path)!.size ?? 0
-    for (const { digest: expected, ...resource } of resources) {
-      const bytes = resource.start === undefined ? size : resource.end! - resource.start
-      tasks.push({ ...resource, path, bytes, expected })
-    }
-  }
-  const unreadable = (error: unknown, { path }: Task) => {
-    if (!isSignetError(error)) throw error
-    set(path, 'changed', error.message)
-    return ''
-  }
-  const digests = await digestAll(tree, tasks, options, unreadable)
-  tasks.forEach(({ path, expected }, i) => {
-    const sound = digests[i] === expected || verdicts.get(path)!.status !== 'ok'
-    if (!sound) set(path, 'changed', 'its digest differs')
-  })
-  for (const { path, kind, size } of entries) {
-    if (sealed.has(path) || own(path)) continue
-    // Shards of an empty file are none, so a seal by shards says nothing about it (OMS §6.3.2).
-    const shardless = statement.serialization.method === 'shards' && kind === 'file' && size === 0
-    if (ignored(path)) set(path, 'ignored')
-    else if (shardless) set(path, 'ignored', 'it is empty, and shards cover no empty file')
-    else set(path, 'extra', kind === 'file' ? undefined : `it is a ${kind} entry`)
-  }
-  return summary([...verdicts.values()], sealed.size - looked.length, options)
 }
 
 /** Sealed files by path. The historical name "." means the only file of a single-file model. */
 function sealedFiles(
-  statement: Pick<Statement, 'resources'>,
+  statement: Sealed,
   entries: readonly TreeEntry[],
+  aside: (path: string) => boolean,
 ): Map<string, readonly Resource[]> {
-  const [first] = statement.resources
-  const [only] = entries
-  if (statement.resources.length === 1 && first!.path === '.' && entries.length === 1) {
-    return new Map([[only!.path, [{ ...first!, path: only!.path }]]])
-  }
-  return byPath(statement.resources)
+  const sealed = byPath(statement.resources)
+  const nameless = sealed.get('.')
+  if (nameless === undefined || sealed.size > 1) return sealed
+  const [only, ...others] = entries.filter(({ path }) => !aside(path))
+  if (only === undefined || others.length > 0) return sealed
+  return new Map([[only.path, nameless]])
+}
+
+/** Every path of `only` must lead to something: a slip of the pen would pass for a verified file. */
+function checkOnly(sealed: Iterable<string>, only: readonly string[] | undefined): void {
+  if (only === undefined) return
+  const paths = [...sealed]
+  const idle = only.find((path) => !paths.some(pathSet([path])))
+  if (idle === undefined && only.length > 0) return
+  const what = idle === undefined ? 'nothing' : quoted(idle)
+  throw new SignetError(
+    'usage_invalid',
+    `only ${what} was to be verified, and no file there is sealed`,
+  )
 }
 
 /** What is wrong with an entry before any byte is read. */
@@ -139,11 +181,34 @@ function differs(
 ): [FileStatus, string?] | undefined {
   if (entry === undefined) return ['missing']
   if (entry.kind !== 'file') return ['changed', `it is a ${entry.kind} entry`]
-  const sealedSize = resources[0]!.start === undefined
-    ? resources[0]!.size
-    : Math.max(...resources.map(({ end }) => end!))
-  if (sealedSize === undefined || entry.size === undefined || sealedSize === entry.size) return
-  return ['changed', `it has ${entry.size} bytes instead of ${sealedSize}`]
+  const sharded = resources[0]!.start !== undefined
+  const size = sharded
+    ? resources.reduce((max, { end }) => Math.max(max, end!), 0)
+    : resources[0]!.size
+  if (entry.size === undefined) {
+    // Nobody would notice what follows the last shard.
+    return sharded
+      ? ['changed', 'its size is not known, and shards cover no more than they name']
+      : undefined
+  }
+  if (size === undefined || size === entry.size) return
+  return ['changed', `it has ${entry.size} bytes instead of ${size}`]
+}
+
+/** What a file is that nobody sealed. */
+function unsealed(
+  statement: Sealed,
+  { path, kind, size }: TreeEntry,
+  ignored: (path: string) => boolean,
+): { status: FileStatus; reason?: string } {
+  if (ignored(path)) return { status: 'ignored' }
+  // Shards of an empty file are none, so a seal by shards says nothing about it (OMS §6.3.2).
+  if (statement.serialization.method === 'shards' && kind === 'file' && size === 0) {
+    return { status: 'ignored', reason: 'it is empty, and shards cover no empty file' }
+  }
+  return kind === 'file'
+    ? { status: 'extra' }
+    : { status: 'extra', reason: `it is a ${kind} entry` }
 }
 
 function summary(

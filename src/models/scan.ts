@@ -1,5 +1,5 @@
 /** A tree turned into resources: every file listed, its name checked, its bytes digested in parallel. */
-import { toHex } from '../bytes.ts'
+import { type Bytes, toHex } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import { checkAborted } from '../keys/mod.ts'
 import type { FileTree, TreeEntry } from './file_tree.ts'
@@ -27,7 +27,7 @@ export interface WorkOptions {
 }
 
 /** One digest to compute. */
-export interface Task extends Omit<Resource, 'digest'> {
+export interface Task extends Omit<Resource, 'digest' | 'size'> {
   /** Bytes that it reads. */
   readonly bytes: number
 }
@@ -74,16 +74,22 @@ export async function scanTree(
   }
   checkDistinct(entries.map(({ path }) => path), options.allowCaseCollisions)
   const tasks = entries.flatMap((entry) => tasksOf(entry, serialization))
-    .sort((a, b) => compareNames(resourceName(a), resourceName(b)))
+  if (serialization.method === 'shards') {
+    tasks.sort((a, b) => compareNames(resourceName(a), resourceName(b)))
+  }
   if (tasks.length === 0) {
     throw new SignetError('model_empty', 'there is no file to seal')
   }
-  const digests = await digestAll(tree, tasks, options)
+  const digests = new Array<string>(tasks.length)
+  await digestAll(tree, tasks, (digest, _, i) => digests[i] = digest, options)
   return tasks.map(({ bytes: _, ...task }, i) => ({ ...task, digest: digests[i]! }))
 }
 
 /** A file as one task, or as one for each shard. */
-function tasksOf({ path, size }: TreeEntry, serialization: Serialization): Task[] {
+function tasksOf(
+  { path, size }: TreeEntry,
+  serialization: Serialization,
+): (Task & { readonly size: number })[] {
   const { hashType: algorithm, shardSize } = serialization
   if (size === undefined) throw new SignetError('file_unreadable', `${path} has no known size`)
   if (shardSize === undefined) return [{ path, algorithm, size, bytes: size }]
@@ -95,17 +101,17 @@ function tasksOf({ path, size }: TreeEntry, serialization: Serialization): Task[
 }
 
 /**
- * The digests of tasks, hex, in their order. `tree.parallel` are under way at once, the largest first so
- * that no worker is left with a big one at the end. `onError` may turn a failure into a value.
+ * Digests tasks and hands each digest, in hex, to `each`, in whatever order they end. `tree.parallel` are under
+ * way at once, the largest first so that no worker is left with a big one at the end. `onError` may take a failure.
  */
-export async function digestAll(
+export async function digestAll<T extends Task>(
   tree: FileTree,
-  tasks: readonly Task[],
+  tasks: readonly T[],
+  each: (digest: string, task: T, index: number) => void,
   options: WorkOptions = {},
-  onError?: (error: unknown, task: Task) => string,
-): Promise<string[]> {
+  onError?: (error: unknown, task: T) => void,
+): Promise<void> {
   const { onProgress, signal } = options
-  const digests = new Array<string>(tasks.length)
   const order = tasks.map((_, i) => i).sort((a, b) => tasks[b]!.bytes - tasks[a]!.bytes)
   const totalBytes = tasks.reduce((sum, task) => sum + task.bytes, 0)
   const stop = new AbortController()
@@ -116,23 +122,24 @@ export async function digestAll(
     files += done
     onProgress?.({ bytes, totalBytes, files, totalFiles: tasks.length })
   }
+  const onBytes = (count: number) => report(count, 0)
   const worker = async () => {
-    while (next < order.length) {
+    while (next < order.length && !stop.signal.aborted) {
       checkAborted(signal)
       const index = order[next++]!
-      const { path, algorithm, start, end } = tasks[index]!
+      const task = tasks[index]!
+      const { path, algorithm, start, end } = task
+      const span = start === undefined ? {} : { start, end: end! }
+      let digest: Bytes
       try {
-        const digest = await tree.digest(path, {
-          algorithm,
-          ...(start === undefined ? {} : { start, end: end! }),
-          onBytes: (count) => report(count, 0),
-          signal: either,
-        })
-        digests[index] = toHex(digest)
+        digest = await tree.digest(path, { algorithm, ...span, onBytes, signal: either })
       } catch (error) {
         if (onError === undefined || either.aborted) throw error
-        digests[index] = onError(error, tasks[index]!)
+        onError(error, task)
+        report(0, 1)
+        continue
       }
+      each(toHex(digest), task, index)
       report(0, 1)
     }
   }
@@ -144,5 +151,4 @@ export async function digestAll(
     await Promise.allSettled(workers) // nothing goes on reading after the answer
     throw error
   }
-  return digests
 }

@@ -41,15 +41,17 @@ export function streamTree(
       const size = file instanceof Uint8Array ? file.length : file.size
       const last = end ?? size
       let at = 0
-      for await (const chunk of chunksOf(file, path)) {
+      for await (const chunk of chunksOf(file, path, signal)) {
         checkAborted(signal)
         const part = chunk.subarray(Math.max(0, start - at), Math.max(0, last - at))
         hash.update(part)
         at += chunk.length
         onBytes?.(part.length)
-        if (at >= last && end !== undefined) break
+        // What ends with the file is read until there is no more, for a loader would read it too.
+        if (at > size || at >= last && last < size) break
       }
-      if (at < last || (end === undefined && at !== size)) {
+      checkAborted(signal)
+      if (at < last || at > size) {
         throw new SignetError('file_changed', `${path} has not the size it said`, { where: path })
       }
       return hash.digest()
@@ -57,23 +59,31 @@ export function streamTree(
   }
 }
 
-async function* chunksOf(file: StreamFile, path: string): AsyncIterable<Uint8Array> {
+async function* chunksOf(
+  file: StreamFile,
+  path: string,
+  signal: AbortSignal | undefined,
+): AsyncIterable<Uint8Array> {
   if (file instanceof Uint8Array) {
     yield file
     return
   }
   try {
     const reader = file.stream().getReader()
+    const cancel = () => void reader.cancel().catch(() => {})
+    signal?.addEventListener('abort', cancel) // ends a read that would wait for ever
     try {
-      while (true) {
+      while (!signal?.aborted) {
         const { done, value } = await reader.read()
         if (done) return
         yield value
       }
     } finally {
-      await reader.cancel().catch(() => {})
+      signal?.removeEventListener('abort', cancel)
+      cancel()
     }
   } catch (cause) {
+    checkAborted(signal) // a source that got the same signal ends with an error of its own
     if (isSignetError(cause)) throw cause
     throw unreadable(path, cause)
   }
@@ -94,7 +104,12 @@ export function digestTree(digests: ReadonlyMap<string, string>): FileTree {
     // deno-lint-ignore require-await -- a fault must reject, not throw
     async digest(path, { algorithm, start }) {
       const digest = digests.get(path)
-      if (digest === undefined || start !== undefined) throw unreadable(path)
+      if (digest === undefined) throw unreadable(path)
+      if (start !== undefined) {
+        throw new SignetError('file_unreadable', `of ${path} only the whole digest is known`, {
+          where: path,
+        })
+      }
       const bytes = fromHex(digest, 'digest')
       if (bytes.length === DIGEST_BYTES[algorithm]) return owned(bytes)
       throw new SignetError('digest_malformed', `the digest of ${path} is not ${algorithm}`)

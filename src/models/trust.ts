@@ -1,6 +1,6 @@
 /** Whom a verifier of seals trusts, and who of them a bundle says it is from. */
 import { type Bytes, toHex } from '../bytes.ts'
-import { SignetError } from '../errors.ts'
+import { quoted, SignetError } from '../errors.ts'
 import {
   type Keyset,
   type KeysetMember,
@@ -51,20 +51,47 @@ export async function keyHint(key: PublicKey): Promise<string> {
 
 /**
  * The trusted keys that a hint may mean; without a hint all of them. The hint only selects: a wrong one
- * finds nobody, a forged one finds a key under which the signature will not hold.
+ * finds nobody, a forged one finds a key under which the signature will not hold. So does the algorithm that
+ * bundles before 1.1.0 name; the one that is used is the key's.
+ *
+ * Errors: `signer_untrusted`, `algorithm_mismatch`.
  */
-export async function signersFor(trust: Trust, hint: string | undefined): Promise<TrustedSigner[]> {
+export async function signersFor(
+  trust: Trust,
+  { hint, keyDetails }: {
+    readonly hint?: string | undefined
+    readonly keyDetails?: string | undefined
+  },
+): Promise<TrustedSigner[]> {
   const hints = await Promise.all(trust.signers.map(({ key }) => keyHint(key)))
   const found = trust.signers.filter((_, i) => hint === undefined || hints[i] === hint)
-  if (found.length > 0) return found
+  const fitting = found.filter(({ key }) =>
+    keyDetails === undefined || key.algorithm.sigstore === keyDetails
+  )
+  if (fitting.length > 0) return fitting
+  if (found.length > 0) {
+    throw new SignetError(
+      'algorithm_mismatch',
+      `the seal says that it is a signature of ${quoted(keyDetails!)}, which no trusted key makes`,
+    )
+  }
   throw new SignetError('signer_untrusted', 'the seal names a key that is not trusted here', {
-    ...(hint === undefined ? {} : { where: `key hint ${JSON.stringify(hint.slice(0, 64))}` }),
+    ...(hint === undefined ? {} : { where: `key hint ${quoted(hint)}` }),
     remedy: "give the signer's public key with --key, or add it to your publishers",
   })
 }
 
-/** Throws why a signer is not believed at a time (seconds since 1970), if so. */
-export function checkValidity(signer: TrustedSigner, now: number): void {
-  const error = refusal(signer, now)
-  if (error !== undefined) throw error
+/**
+ * Throws why a key is not believed at a time (seconds since 1970), if so. What speaks against it under any name
+ * counts: a key that one publisher revoked is no better for being another's too.
+ */
+export function checkValidity(
+  signers: readonly TrustedSigner[],
+  key: PublicKey,
+  now: number,
+): void {
+  for (const signer of signers) {
+    const error = signer.key.id === key.id ? refusal(signer, now) : undefined
+    if (error !== undefined) throw error
+  }
 }

@@ -3,6 +3,7 @@
  * and what became of it. {@link verifySeal} looks at one bundle alone; {@link verifyModel} holds one or more
  * bundles and a tree against each other.
  */
+import { ALGORITHMS } from '../algorithms.ts'
 import { equalBytes } from '../bytes.ts'
 import {
   type Bundle,
@@ -11,7 +12,7 @@ import {
   type VerifiedPayload,
   verifyEnvelope,
 } from '../envelope/mod.ts'
-import { isSignetError, SignetError } from '../errors.ts'
+import { isSignetError, quoted, SignetError } from '../errors.ts'
 import type { PublicKey } from '../keys/mod.ts'
 import { type CompareOptions, compareTree, type Comparison } from './compare.ts'
 import type { FileTree } from './file_tree.ts'
@@ -68,8 +69,9 @@ export interface VerifySealOptions extends DecodeStatementOptions {
  * Verifies one bundle against a trust. Nothing is read from it before its signature holds, but the hint
  * that selects among trusted keys, or the certificates that lead to a trusted root.
  *
- * Errors: those of `parseBundle`, `signer_untrusted`, `signature_invalid`, `key_revoked`, `key_expired`,
- * `key_not_yet_valid`, `certificate_malformed`, `certificate_untrusted`, and those of `decodeStatement`.
+ * Errors: those of `parseBundle`, `signer_untrusted`, `algorithm_mismatch`, `signature_invalid`,
+ * `key_malformed` (of the trusted key), `key_revoked`, `key_expired`, `key_not_yet_valid`,
+ * `certificate_malformed`, `certificate_untrusted`, and those of `decodeStatement`.
  */
 export async function verifySeal(
   bundle: Uint8Array,
@@ -79,7 +81,7 @@ export async function verifySeal(
   const { material, envelope } = parseBundle(bundle)
   const { signer, payload } = material.method === 'certificate'
     ? await byCertificate(material.chain, envelope, trust, options)
-    : await byKey(material.hint, envelope, trust, options)
+    : await byKey(material, envelope, trust, options)
   return new VerifiedSeal(signer, await decodeStatement(payload, options), payload)
 }
 
@@ -92,17 +94,17 @@ interface Signed {
 const nowOf = ({ now }: VerifySealOptions) => now ?? Math.floor(Date.now() / 1000)
 
 async function byKey(
-  hint: string | undefined,
+  material: { readonly hint?: string | undefined; readonly keyDetails?: string | undefined },
   envelope: Bundle['envelope'],
   trust: Trust,
   options: VerifySealOptions,
 ): Promise<Signed> {
-  const found = await firstValid(
-    await signersFor(trust, hint),
+  const { signer: { key, publisher }, payload } = await firstValid(
+    await signersFor(trust, material),
     async (signer) => ({ signer, payload: await verifyEnvelope(envelope, signer.key) }),
   )
-  checkValidity(found.signer, nowOf(options))
-  return { signer: signerOf(found.signer.key, found.signer.publisher), payload: found.payload }
+  checkValidity(trust.signers, key, nowOf(options))
+  return { signer: signerOf(key, publisher), payload }
 }
 
 async function byCertificate(
@@ -129,8 +131,7 @@ async function byCertificate(
   )
   const payload = await verifyEnvelope(envelope, key)
   // No revocation list is fetched; a key that a keyset here calls revoked is not let in by this door.
-  const revoked = signers.find((one) => one.key.id === key.id && one.status === 'revoked')
-  if (revoked !== undefined) checkValidity(revoked, nowOf(options))
+  checkValidity(signers.filter(({ status }) => status === 'revoked'), key, nowOf(options))
   const trusted = roots.find(({ certificate }) => equalBytes(certificate, root.certificate))
   // A leaf without a subject has a name at least (RFC 5280 §4.1.2.6).
   const certificate = subject || names.map(({ value }) => value).join(', ')
@@ -141,7 +142,7 @@ function signerOf(key: PublicKey, publisher?: string): Signer {
   return { keyId: key.id, algorithm: key.algorithm.name, publisher }
 }
 
-/** The first candidate that does not fail with `signature_invalid`; the last failure if all do. */
+/** The first candidate that does not fail for its own sake; the last failure if all do. */
 async function firstValid<T, R>(
   candidates: readonly T[],
   attempt: (candidate: T) => Promise<R>,
@@ -151,7 +152,8 @@ async function firstValid<T, R>(
     try {
       return await attempt(candidate)
     } catch (error) {
-      if (!isSignetError(error, 'signature_invalid')) throw error
+      // A trusted key that is no point of its curve keeps no other from verifying.
+      if (!isSignetError(error, 'signature_invalid', 'key_malformed')) throw error
       failure = error
     }
   }
@@ -179,8 +181,9 @@ export interface BundleReport {
 /** Options of {@link verifyModel}. */
 export interface VerifyModelOptions extends VerifySealOptions, CompareOptions {
   /**
-   * Seals that must hold, each named by algorithm, key id or publisher. Without it every bundle must
-   * hold; with it those that nobody asked for may fail, and are reported.
+   * Seals that must hold, each named by algorithm, key id or publisher; a name that could be two of these
+   * is the first. Without any every bundle must hold; with some those that nobody asked for may fail, and
+   * are reported.
    */
   readonly require?: readonly string[] | undefined
 }
@@ -232,17 +235,14 @@ function decide(
   seals: readonly VerifiedSeal[],
   reports: readonly BundleReport[],
   trust: Trust,
-  require: readonly string[] | undefined,
+  require: readonly string[] = [],
 ): VerifiedSeal {
   const failed = reports.find(({ error }) => error !== undefined)?.error
-  if (require === undefined && failed !== undefined) throw failed
-  for (const wanted of require ?? []) {
-    const met = seals.some(({ signer }) =>
-      [signer.algorithm, signer.keyId, signer.publisher].includes(wanted)
-    )
-    if (met) continue
+  if (require.length === 0 && failed !== undefined) throw failed
+  for (const wanted of require) {
+    if (seals.some(({ signer }) => answersTo(signer, wanted))) continue
     throw failed ??
-      new SignetError('policy_denied', `no seal of ${JSON.stringify(wanted)} was given`)
+      new SignetError('policy_denied', `no seal of ${quoted(wanted)} was given`)
   }
   const [first] = seals
   if (first === undefined) throw failed ?? new SignetError('policy_denied', 'no seal was given')
@@ -263,6 +263,12 @@ function decide(
     )
   }
   return first
+}
+
+/** Publishers choose their names, so none may pass for an algorithm or for a key. */
+function answersTo({ algorithm, keyId, publisher }: Signer, wanted: string): boolean {
+  if (Object.hasOwn(ALGORITHMS, wanted)) return algorithm === wanted
+  return (/^[\w-]{43}$/.test(wanted) ? keyId : publisher) === wanted
 }
 
 /** What a bundle says, whoever wrote it. For showing only: nothing of it is verified. */

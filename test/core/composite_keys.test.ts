@@ -49,6 +49,7 @@ keyProviderSuite({
 })
 
 const WRAPPED: Readonly<Partial<Record<AlgorithmName, readonly SigningMode[]>>> = {
+  'ML-DSA-44': ['message', 'external-mu'],
   'ML-DSA-65': ['message', 'external-mu'],
 }
 
@@ -81,7 +82,10 @@ function wrapped() {
 keyProviderSuite({
   name: 'wrappedKeys() over a kek in memory',
   algorithms: WRAPPED,
-  generates: ['Ed25519', 'ES256', 'ES384', 'ML-DSA-44', 'ML-DSA-65', 'ML-DSA-65-Ed25519'],
+  // RSA's private keys are longer than a kek takes, and P-521's are no multiple of 8 octets.
+  generates: (Object.keys(ALGORITHMS) as AlgorithmName[]).filter((name) =>
+    !['RS256', 'PS256', 'ES512'].includes(name)
+  ),
   parallel: 20,
   malformedUris: ['wrapped:', 'wrapped:file=a', 'wrapped:kek=a', 'wrapped:file=a;kek=b;file=c'],
   fixture: () =>

@@ -71,7 +71,12 @@ export interface KeyProviderSuite {
 /** Every mode there is. */
 export const MODES: readonly SigningMode[] = ['message', 'digest', 'external-mu']
 
-const ALWAYS_RANDOMISED: readonly AlgorithmName[] = ['PS256', 'ML-DSA-65', 'ML-DSA-65-Ed25519']
+const ALWAYS_RANDOMISED: readonly AlgorithmName[] = [
+  'PS256',
+  'ML-DSA-44',
+  'ML-DSA-65',
+  'ML-DSA-65-Ed25519',
+]
 const UNKNOWN: Algorithm = { ...ALGORITHMS.Ed25519, oid: '1.2.3.4' }
 
 /** Registers the tests of one provider. */

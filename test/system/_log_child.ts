@@ -13,6 +13,18 @@ import { isSignetError } from '../../src/errors.ts'
 import { importKey } from '../../src/keys/mod.ts'
 import { openLog } from '../../src/log/mod.ts'
 
+/** Writes a line now. A pipe that is full says EAGAIN: wait for its reader. */
+function say(text: string): void {
+  for (let bytes: Uint8Array = new TextEncoder().encode(text); bytes.length > 0;) {
+    try {
+      bytes = bytes.subarray(writeSync(1, bytes))
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
+  }
+}
+
 const [folder = '', seed = '', run = '', entries = 'Infinity'] = process.argv.slice(2)
 const privateKey = fromHex(seed)
 const publicKey = await derivePublic(ALGORITHMS['Ed25519'], privateKey)
@@ -23,18 +35,18 @@ try {
     sha256: nodeSha256,
     publishAfter: 20,
   })
-  writeSync(1, 'open\n')
+  say('open\n')
   let left = Number(entries)
   await Promise.all(Array.from({ length: 24 }, async (_, caller) => {
     for (let i = 0; left-- > 0; i++) {
       const large = i % 50 === 0 ? 'x'.repeat(20_000) : ''
       const { index } = await log.append({ type: 'test', data: { run, caller, i, large } })
-      writeSync(1, `${index} ${run} ${caller} ${i}\n`)
+      say(`${index} ${run} ${caller} ${i}\n`)
     }
   }))
   await log.close()
-  writeSync(1, 'closed\n')
+  say('closed\n')
 } catch (error) {
   if (!isSignetError(error)) throw error
-  writeSync(1, `refused ${error.code}\n`)
+  say(`refused ${error.code}\n`)
 }

@@ -229,6 +229,11 @@ const CERTIFICATES: Readonly<Record<string, Certificate>> = {
   uncritical: leaf('uncritical', [...LEAF, '1.2.3.4=ASN1:UTF8String:what']),
   otherIssuer: leaf('otherIssuer', [SIGN, CODE, 'authorityKeyIdentifier=DER:3006800401020304']),
   otherSerial: leaf('otherSerial', [SIGN, CODE, 'authorityKeyIdentifier=DER:3003820105']),
+  otherMaker: leaf('otherMaker', [
+    SIGN,
+    CODE,
+    'authorityKeyIdentifier=DER:3012A110A40E300C310A3008060355040A0C0178',
+  ]),
   expired: { ...leaf('expired', LEAF), to: '20250201000000Z' },
   rsaLeaf: { ...leaf('rsaLeaf', LEAF), key: 'rsaLeaf:rsa' },
   edLeaf: { ...leaf('edLeaf', LEAF), key: 'edLeaf:ed25519' },
@@ -266,6 +271,17 @@ const CERTIFICATES: Readonly<Record<string, Certificate>> = {
     'email:a@good.example,IP:192.0.2.200,URI:https://user@b.good.example:8080',
   ], 'constrainedCa'),
   ncShort: { ...leaf('x', LEAF, 'constrainedCa'), subject: '/O=Good' },
+  ncMulti: { ...leaf('x', LEAF, 'constrainedCa'), subject: '/O=Good+OU=x/CN=x' },
+  ...branch('ncBox', [...INTERMEDIATE, 'nameConstraints=permitted;email:a@good.example']),
+  ncBox: leaf('ncBox', [...LEAF, 'subjectAltName=email:a@GOOD.example'], 'ncBoxCa'),
+  ncBoxCase: leaf('ncBoxCase', [...LEAF, 'subjectAltName=email:A@good.example'], 'ncBoxCa'),
+  ncBoxHost: leaf('ncBoxHost', [...LEAF, 'subjectAltName=email:a@bad.example'], 'ncBoxCa'),
+  ncBoxLess: leaf('ncBoxLess', [...LEAF, 'subjectAltName=email:@good.example'], 'constrainedCa'),
+  ncBoxQuoted: leaf(
+    'ncBoxQuoted',
+    [...LEAF, 'subjectAltName=email:"a@bad.example"@good.example'],
+    'constrainedCa',
+  ),
   ncOfLeaf: leaf('ncOfLeaf', [...LEAF, 'nameConstraints=permitted;DNS:good.example']),
   ncBadCa: {
     key: 'ncBadCa:p256',
@@ -292,6 +308,7 @@ const CERTIFICATES: Readonly<Record<string, Certificate>> = {
   ncOtherSelf: { ...leaf('x', LEAF, 'ncOtherCa'), subject: '/O=Other/CN=ncOtherCa' },
   ...branch('ncWildcard', [...INTERMEDIATE, 'nameConstraints=critical,excluded;DNS:a.example']),
   ncWildcard: leaf('ncWildcard', [...LEAF, 'subjectAltName=DNS:*.example'], 'ncWildcardCa'),
+  ncDnsAddress: leaf('ncDnsAddress', [...LEAF, 'subjectAltName=DNS:192.0.2.7'], 'ncWildcardCa'),
   ...branch('ncOtherName', [
     ...INTERMEDIATE,
     'nameConstraints=critical,excluded;otherName:1.2.3.4;UTF8:x',
