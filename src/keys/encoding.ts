@@ -29,8 +29,9 @@ import {
 import { fromPem, toPem } from './pem.ts'
 import { type PublicKey, publicKey } from './public_key.ts'
 
-/** Key files larger than this are none. */
+/** Key files larger than this, or with more keys, are none. */
 const MAX_BYTES = 1024 * 1024
+const MAX_KEYS = 1000
 
 /** Options of reading keys. */
 export interface ReadKeyOptions extends Pbes2Options {
@@ -101,12 +102,14 @@ export async function readPublicKeys(
         remedy: 'write one with: signet keys show --pem',
       })
     }
+    checkCount(blocks)
     return await Promise.all(blocks.map(({ bytes }) => {
       const found = fromSpki(bytes, options.rsa)
       return publicKey(found.algorithm, found.publicKey, options)
     }))
   }
   const { jwks, isSet } = jwksOf(text)
+  checkCount(jwks)
   const keys = await Promise.all(jwks.map((jwk) => publicOfJwk(jwk, isSet, options)))
   const found = keys.filter((key) => key !== undefined)
   if (found.length > 0 || jwks.length === 0) return found
@@ -250,6 +253,12 @@ function jwksOf(text: string): { readonly jwks: JsonObject[]; readonly isSet: bo
   // RFC 7517 §5: keys for other uses are none of our business.
   const jwks = value.keys.filter((jwk) => jwk.use === undefined || jwk.use === 'sig')
   return { jwks, isSet: true }
+}
+
+function checkCount(keys: readonly unknown[]): void {
+  if (keys.length > MAX_KEYS) {
+    throw new SignetError('too_large', `a key file has more than ${MAX_KEYS} keys`)
+  }
 }
 
 function textOf(file: Uint8Array | string): string {

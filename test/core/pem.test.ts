@@ -149,6 +149,9 @@ test('readPrivateKey() refuses PEM without exactly one private key that it can r
 })
 
 test('key files that are too large or no text are refused', async () => {
+  await assert.rejects(readPublicKeys(PUBLIC.repeat(1001)), { code: 'too_large' })
+  const keys = new Array(1001).fill({ kty: 'OKP', crv: 'Ed25519', x: 'AA' })
+  await assert.rejects(readPublicKeys(JSON.stringify({ keys })), { code: 'too_large' })
   const large = PUBLIC + '\n'.repeat(2 ** 20)
   await assert.rejects(readPublicKeys(large), { code: 'too_large' })
   await assert.rejects(readPrivateKey(utf8(large), clear), { code: 'too_large' })
