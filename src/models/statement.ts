@@ -279,7 +279,7 @@ export async function readStatement(
     throw malformed('"shard_size" belongs to method "shards" and only there')
   }
   ignore_paths?.forEach(checkName)
-  const resources = predicate.resources.map((json) => resource(json, method, hash_type))
+  const resources = predicate.resources.map((json) => resource(json, hash_type, shard_size))
   if (method === 'files') {
     checkDistinct(resources.map(({ path }) => path), options.allowCaseCollisions)
   } else {
@@ -316,13 +316,21 @@ function checkPredicateType(json: unknown): void {
 }
 
 /** One resource. Extra members are allowed by the schema and carry no meaning here. */
-function resource(json: unknown, method: string, algorithm: DigestAlgorithm): Resource {
+function resource(
+  json: unknown,
+  algorithm: DigestAlgorithm,
+  shardSize: number | undefined,
+): Resource {
   if (!isObject(json as JsonObject)) throw malformed('a resource is not an object')
   const { name, algorithm: named, digest, annotations } = json as JsonObject
   if (typeof name !== 'string') throw malformed('a resource has no name')
-  if (named !== algorithm) throw malformed('"algorithm" differs from "hash_type"')
+  // The reference writes the second form for shards, and reads no other; the specification knows the first.
+  if (
+    named !== algorithm &&
+    (shardSize === undefined || named !== `${algorithm}-sharded-${shardSize}`)
+  ) throw malformed('"algorithm" differs from "hash_type"')
   if (typeof digest !== 'string') throw malformed('a resource has no digest')
-  const { path, start, end } = method === 'files' ? { path: name } : shardOf(name)
+  const { path, start, end } = shardSize === undefined ? { path: name } : shardOf(name)
   // Before 1.0.1 the reference named the only file of a single-file model ".".
   if (path !== '.') checkName(path)
   if (digest.length !== 2 * DIGEST_BYTES[algorithm] || /[^0-9a-f]/.test(digest)) {

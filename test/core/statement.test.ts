@@ -382,6 +382,22 @@ test('decodeStatement() takes the last two numbers of a shard, whatever the path
   assert.equal((await decode(await sharded(list))).resources.length, 4)
 })
 
+test("decodeStatement() takes the reference's name for digests of shards, and no other size's", async () => {
+  const named = async (algorithm: string, method = 'shards') =>
+    await spoilt((draft) => {
+      serialization(method === 'files' ? {} : { method, shard_size: 10 })(draft)
+      resources({ ...first, name: 'a:0:10', algorithm })(draft)
+    })
+  assert.equal((await decode(await named('sha256-sharded-10'))).resources[0]!.algorithm, 'sha256')
+  for (const other of ['sha256-sharded-9', 'sha256-sharded-', 'blake2b-sharded-10', 'sha256-10']) {
+    await refuses('statement_malformed', async () => decode(await named(other)), other)
+  }
+  await refuses(
+    'statement_malformed',
+    async () => decode(await named('sha256-sharded-10', 'files')),
+  )
+})
+
 test('decodeStatement() takes names that collide if told, but none twice', async () => {
   const both = await spoilt(resources(first, { ...second, name: 'Config.json' }))
   assert.equal((await decode(both, { allowCaseCollisions: true })).resources.length, 2)
