@@ -561,8 +561,8 @@ test('decodeStatement() throws nothing but SignetError, whatever JSON was signed
   ]
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(...places), fc.jsonValue(), async (place, value) => {
-      const replaced = JSON.stringify(good, (name, old) => name === place ? value : old)
-      await outcome(() => decode(utf8(replaced)))
+      const holes = JSON.stringify(good, (name, old) => name === place ? '@hole' : old)
+      await outcome(() => decode(utf8(holes.replaceAll('"@hole"', () => JSON.stringify(value)))))
     }),
     runs(500),
   )
