@@ -8,7 +8,7 @@
  * constraints, their uses (RFC 5937); only the signature on them is not looked at.
  *
  * Beyond RFC 5280: extended key usage of a CA binds what is below it; names are the same only when
- * their DER is; a critical extension without an entry in `certificate_extensions.ts`, policies among
+ * their DER is; a critical extension without an entry in `extensions.ts`, policies among
  * them, ends the path.
  *
  * Bounds: {@link MAX_CHAIN} certificates given, {@link MAX_PATH} in a path, {@link MAX_SIGNATURES}

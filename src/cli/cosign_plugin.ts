@@ -14,7 +14,7 @@ import { isSignetError, SignetError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { type Key, type Keyring, signMessage, type SignOptions, toPublicPem } from '../keys/mod.ts'
 import { conform } from '../schema.ts'
-import { action } from './command.ts'
+import { action, withKeys } from './command.ts'
 import type { CliContext, CommonFlags, Run } from './context.ts'
 
 /** What the protocol gives a plugin. */
@@ -195,7 +195,7 @@ const MAX_MESSAGE = 2 ** 30
 
 /** The command `signet cosign-plugin`: a script named `sigstore-kms-signet` hands its arguments to it. */
 export function cosignPluginCommand(context: CliContext): Command {
-  return new Command('cosign-plugin')
+  return withKeys(new Command('cosign-plugin'))
     .description('answer cosign as the program sigstore-kms-signet (keys signet://URI)')
     .argument('[arguments...]', 'what cosign gives: v1 and a JSON object')
     .exitOverride()

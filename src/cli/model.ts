@@ -1,5 +1,5 @@
 /** `signet model`: seal a model, verify it, look into a seal. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Bytes } from '../bytes.ts'
 import { isSignetError, SignetError } from '../errors.ts'
 import type { Key } from '../keys/mod.ts'
@@ -18,7 +18,7 @@ import {
   unverifiedStatement,
   verifyModel,
 } from '../models/mod.ts'
-import type { DigestAlgorithm } from '../crypto/mod.ts'
+import { DIGEST_BYTES, type DigestAlgorithm } from '../crypto/mod.ts'
 import {
   action,
   common,
@@ -112,9 +112,15 @@ export function modelCommands(context: CliContext): Command {
     .option('--license <text>', 'its licence, signed with it')
     .option('--ignore <path>', 'leave a path and all below it out; recorded in the seal', several)
     .option('--no-default-ignores', 'seal .git, .gitattributes, .github and .gitignore too')
-    .option('--method <name>', 'digest whole files, or shards of them (files, shards)', 'files')
+    .addOption(
+      new Option('--method <name>', 'digest whole files, or shards of them')
+        .choices(['files', 'shards']).default('files'),
+    )
     .option('--shard-size <bytes>', 'bytes of a shard', wholeNumber, SHARD_SIZE)
-    .option('--hash <name>', 'sha256, which everybody reads; or blake2b, blake3', 'sha256')
+    .addOption(
+      new Option('--hash <name>', 'everybody reads sha256')
+        .choices(Object.keys(DIGEST_BYTES)).default('sha256'),
+    )
     .option('--workers <n>', 'threads that hash', wholeNumber)
     .option('--allow-case-collisions', 'take names that differ in case or normalisation only')
     .option('--insecure-follow-symlinks', 'seal what links lead to')
@@ -137,7 +143,7 @@ export function modelCommands(context: CliContext): Command {
     .option('--workers <n>', 'threads that hash', wholeNumber)
     .option('--list', 'list every file, not only those that differ')
     .option('--allow-case-collisions', 'take names that differ in case or normalisation only')
-    .option('--insecure-follow-symlinks', 'verify what links lead to, if the seal says so too')
+    .option('--insecure-follow-symlinks', 'verify what links lead to')
     .action(action(context, verify))
   migrateCommand(model, context)
   common(model.command('inspect'))

@@ -61,7 +61,7 @@ export interface CompareOptions extends WorkOptions {
 }
 
 /** What of a statement is compared. */
-type Sealed = Pick<Statement, 'serialization' | 'resources'>
+export type Sealed = Pick<Statement, 'serialization' | 'resources'>
 
 /** What became of a file, until it is known. */
 interface Verdict {

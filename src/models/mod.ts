@@ -12,6 +12,7 @@ export {
   type Coverage,
   type FileReport,
   type FileStatus,
+  type Sealed,
 } from './compare.ts'
 export type { DigestRequest, FileTree, TreeEntry } from './file_tree.ts'
 export { DEFAULT_IGNORES, pathSet } from './ignore.ts'

@@ -12,7 +12,6 @@ import {
   keyHint,
   newKeyset,
   type Progress,
-  publicKey,
   revoke,
   rotate,
   sealModel,
@@ -29,7 +28,7 @@ import {
   type VerifyModelOptions,
   verifySeal,
 } from '../../mod.ts'
-import { fromHex, fromUtf8, toBase64, utf8 } from '../../src/bytes.ts'
+import { fromUtf8, toBase64, utf8 } from '../../src/bytes.ts'
 import {
   bytesOf,
   type Draft,
@@ -111,20 +110,15 @@ test('verifySeal() is not taken in by a stranger who writes the hint of a truste
   )
 })
 
-test("verifySeal() without a hint tries every trusted key, and a bad one is in no other key's way", async () => {
+test('verifySeal() without a hint tries every trusted key', async () => {
   const anonymous = await sealOf(await draftOf(FILES), { hint: null })
-  const noPoint = await publicKey(ALGORITHMS['ES256'], fromHex(`04${'11'.repeat(64)}`))
   const all = trustKeys(
-    noPoint,
     stranger.publicKey,
     (await make('Ed25519')).publicKey,
     key.publicKey,
   )
   assert.equal((await verifySeal(anonymous, all)).signer.keyId, key.publicKey.id)
   await refuses('signature_invalid', () => verifySeal(anonymous, trustKeys(stranger.publicKey)))
-  // Some platforms import any point, and find that nothing verifies under it.
-  const alone = await outcome(() => verifySeal(anonymous, trustKeys(noPoint)))
-  assert.ok(['key_malformed', 'signature_invalid'].includes(alone), alone)
   await refuses('signer_untrusted', () => verifySeal(anonymous, trustKeys()))
 })
 
