@@ -13,7 +13,7 @@ import {
 } from '../../mod.ts'
 import { type Bytes, fromUtf8, utf8 } from '../../src/bytes.ts'
 // Not on the room's face: what it writes is to be read with nothing between.
-import { encodeStatement } from '../../src/models/statement.ts'
+import { encodeStatement } from '../../src/models/statement_write.ts'
 import { BAD_NAMES, type Draft, draftOf, key, outcome, refuses, rootOf, runs } from './_seals.ts'
 
 /** Reads a payload that was properly signed. */
