@@ -56,8 +56,6 @@ export {
 export { listTree, type Progress, type WorkOptions } from './scan.ts'
 export { type Seal, type Sealer, sealModel, type SealOptions, SHARD_SIZE } from './seal.ts'
 export {
-  decodeStatement,
-  type DecodeStatementOptions,
   METADATA_NAMES,
   type ModelMetadata,
   type Resource,
@@ -65,6 +63,7 @@ export {
   type Statement,
   STATEMENT_TYPE,
 } from './statement.ts'
+export { decodeStatement, type DecodeStatementOptions } from './statement_read.ts'
 export { digestTree, type StreamFile, streamTree, type StreamTreeOptions } from './trees.ts'
 export {
   keyHint,

@@ -9,12 +9,12 @@ import type { FileTree } from './file_tree.ts'
 import { DEFAULT_IGNORES, pathSet } from './ignore.ts'
 import { scanTree, type WorkOptions } from './scan.ts'
 import {
-  encodeStatement,
   type ModelMetadata,
   type Resource,
   type Serialization,
   STATEMENT_TYPE,
 } from './statement.ts'
+import { encodeStatement } from './statement_write.ts'
 import { keyHint } from './trust.ts'
 
 /** Bytes of a shard by default, as the reference implementation has it. */

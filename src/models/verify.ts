@@ -16,12 +16,8 @@ import { isSignetError, quoted, SignetError } from '../errors.ts'
 import type { PublicKey } from '../keys/mod.ts'
 import { type CompareOptions, compareTree, type Comparison } from './compare.ts'
 import type { FileTree } from './file_tree.ts'
-import {
-  decodeStatement,
-  type DecodeStatementOptions,
-  readStatement,
-  type Statement,
-} from './statement.ts'
+import type { Statement } from './statement.ts'
+import { decodeStatement, type DecodeStatementOptions, readStatement } from './statement_read.ts'
 import { checkValidity, signersFor, type Trust } from './trust.ts'
 
 /** Who sealed, as the verifier knows them. */

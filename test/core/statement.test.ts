@@ -13,7 +13,7 @@ import {
 } from '../../mod.ts'
 import { type Bytes, fromUtf8, utf8 } from '../../src/bytes.ts'
 // Not on the room's face: what it writes is to be read with nothing between.
-import { encodeStatement } from '../../src/models/statement.ts'
+import { encodeStatement } from '../../src/models/statement_write.ts'
 import { BAD_NAMES, type Draft, draftOf, key, outcome, refuses, rootOf, runs } from './_seals.ts'
 
 /** Reads a payload that was properly signed. */
@@ -382,6 +382,22 @@ test('decodeStatement() takes the last two numbers of a shard, whatever the path
   assert.equal((await decode(await sharded(list))).resources.length, 4)
 })
 
+test("decodeStatement() takes the reference's name for digests of shards, and no other size's", async () => {
+  const named = async (algorithm: string, method = 'shards') =>
+    await spoilt((draft) => {
+      serialization(method === 'files' ? {} : { method, shard_size: 10 })(draft)
+      resources({ ...first, name: 'a:0:10', algorithm })(draft)
+    })
+  assert.equal((await decode(await named('sha256-sharded-10'))).resources[0]!.algorithm, 'sha256')
+  for (const other of ['sha256-sharded-9', 'sha256-sharded-', 'blake2b-sharded-10', 'sha256-10']) {
+    await refuses('statement_malformed', async () => decode(await named(other)), other)
+  }
+  await refuses(
+    'statement_malformed',
+    async () => decode(await named('sha256-sharded-10', 'files')),
+  )
+})
+
 test('decodeStatement() takes names that collide if told, but none twice', async () => {
   const both = await spoilt(resources(first, { ...second, name: 'Config.json' }))
   assert.equal((await decode(both, { allowCaseCollisions: true })).resources.length, 2)
@@ -545,8 +561,8 @@ test('decodeStatement() throws nothing but SignetError, whatever JSON was signed
   ]
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(...places), fc.jsonValue(), async (place, value) => {
-      const replaced = JSON.stringify(good, (name, old) => name === place ? value : old)
-      await outcome(() => decode(utf8(replaced)))
+      const holes = JSON.stringify(good, (name, old) => name === place ? '@hole' : old)
+      await outcome(() => decode(utf8(holes.replaceAll('"@hole"', () => JSON.stringify(value)))))
     }),
     runs(500),
   )
