@@ -33,6 +33,10 @@ export interface SpanEvents {
   read(count: number): void
   /** True to stop early. */
   aborted(): boolean
+  /** True while a thread is free to read ahead on. */
+  readAhead(): boolean
+  /** Lets the thread look after its events. */
+  turn(): Promise<void>
 }
 
 /** The part of a hash that the loop needs; `node:crypto` and the portable hasher both have it. */
@@ -53,10 +57,13 @@ export type SpanDigester = (
 /**
  * Makes a digester over a file system. A span of at most 1 MiB is read and hashed in one go without
  * leaving the thread; longer ones are read ahead by 1 MiB while the piece before is hashed (measured
- * on 1 GiB: 1.2 GB/s, against 1.1 with plain reads and with 64 KiB or 4 MiB pieces).
+ * on 1 GiB: 1.2 GB/s, against 1.1 with plain reads and with 64 KiB or 4 MiB pieces). Reading ahead takes a
+ * second thread: where all are hashing, pieces that fit in a core's own cache are read in between.
  */
 export function spanDigester(fs: typeof Fs): SpanDigester {
   const CHUNK = 1 << 20
+  const PIECE = 1 << 18
+  const TURN = 1 << 21
   const { O_RDONLY, O_NOFOLLOW = 0, O_NONBLOCK = 0 } = fs.constants
   const buffers: Uint8Array[] = []
   const buffer = (i: number) => buffers[i] ??= new Uint8Array(CHUNK)
@@ -156,17 +163,24 @@ export function spanDigester(fs: typeof Fs): SpanDigester {
       } else {
         const fault = changed(span, fd, before)
         if (fault) return fault
-        let turn = 0
-        ahead = readAhead(fd, buffer(turn), CHUNK, at)
+        let side = 0
+        let turned = at
         while (at < end) {
-          const count = await ahead
+          const into = buffer(side)
+          const count = await ahead ?? fs.readSync(fd, into, 0, Math.min(PIECE, end - at), at)
+          ahead = undefined
           if (count === 0) return short()
           at += count
-          const into = buffer(turn)
-          turn = 1 - turn
-          if (at < end) ahead = readAhead(fd, buffer(turn), Math.min(CHUNK, end - at), at)
+          if (at < end && events.readAhead()) {
+            side = 1 - side
+            ahead = readAhead(fd, buffer(side), Math.min(CHUNK, end - at), at)
+          }
           hash.update(into.subarray(0, count))
           events.read(count)
+          if (ahead === undefined && at - turned >= TURN) {
+            turned = at
+            await events.turn()
+          }
           if (events.aborted()) return fail('aborted', 'was not read to its end')
         }
       }

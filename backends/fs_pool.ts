@@ -96,6 +96,8 @@ function workerProgram(makeDigester: typeof spanDigester): void {
       const result = aborted.delete(id) ? undefined : await digest(span, createHash(hash), {
         read: (count) => tell && port.postMessage([{ id, count }]),
         aborted: () => aborted.delete(id),
+        readAhead: () => false,
+        turn: () => new Promise((resolve) => setImmediate(resolve)),
       })
       if (result === undefined) continue
       // Many small results travel together. None waits for a big file: that one turns the loop.
@@ -266,7 +268,12 @@ export function digestPool(threads: number, program: string = PROGRAM): DigestPo
   async function hashHere(task: Task): Promise<void> {
     try {
       const hash = await nodeHasher(task.request.algorithm)
-      const events = { read: (count: number) => tell(task, count), aborted: () => task.done }
+      const events = {
+        read: (count: number) => tell(task, count),
+        aborted: () => task.done,
+        readAhead: () => lanes.size === 0,
+        turn,
+      }
       task.settle(await digestHere(task.span, hash, events))
     } catch (error) {
       task.fail(error)

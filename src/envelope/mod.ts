@@ -19,6 +19,17 @@ export {
   type VerificationMaterial,
 } from './sigstore_bundle.ts'
 export {
+  type Jws,
+  MAX_JWS_LENGTH,
+  parseJws,
+  type ParseJwsOptions,
+  signJws,
+  type SignJwsOptions,
+  type VerifiedJws,
+  verifyJws,
+  type VerifyJwsOptions,
+} from './jws.ts'
+export {
   appendRotation,
   followRotations,
   formatRotations,
