@@ -81,12 +81,16 @@ export const ERROR_KINDS = {
   log_range: 'usage',
   log_not_durable: 'input',
   log_in_doubt: 'input',
+  grant_malformed: 'input',
+  grant_cycle: 'input',
+  scope_malformed: 'input',
   // signature: the mathematics says no
   signature_invalid: 'signature',
   signature_count: 'signature',
   root_digest_mismatch: 'signature',
   algorithm_mismatch: 'signature',
   proof_invalid: 'signature',
+  grant_unlinked: 'signature',
   // trust: the mathematics may say yes, but nobody trusts this signer
   signer_untrusted: 'trust',
   rotation_forked: 'trust',
@@ -107,6 +111,13 @@ export const ERROR_KINDS = {
   // policy: all is genuine, and still not allowed
   policy_denied: 'policy',
   witness_quorum: 'policy',
+  constraint_unknown: 'policy',
+  grant_expired: 'policy',
+  grant_not_yet_valid: 'policy',
+  grant_lifetime: 'policy',
+  grant_depth: 'policy',
+  grant_widened: 'policy',
+  grant_audience: 'policy',
   // backend: the thing that holds the key does not answer as it should
   algorithm_unsupported: 'backend',
   mode_unsupported: 'backend',
