@@ -9,7 +9,7 @@
  */
 import { hash } from 'node:crypto'
 import * as nodeFs from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type Bytes, concat, owned } from '../src/bytes.ts'
 import { SignetError } from '../src/errors.ts'
 import { type Change, type LogStorage, type LogWriter, parseTilePath } from '../src/log/mod.ts'
@@ -49,7 +49,14 @@ export function fileLogStorage(folder: string, options: FileLogOptions = {}): Lo
     async lock() {
       const own = join(folder, '.signet')
       try {
+        // The log itself is for a web server to read; only its folder .signet is not.
+        const made = await fs.mkdir(folder, { recursive: true })
         await fs.mkdir(own, { recursive: true, mode: 0o700 })
+        if (made !== undefined) {
+          for (let at = resolve(folder); at.length >= resolve(made).length; at = dirname(at)) {
+            await syncFolder(fs, dirname(at))
+          }
+        }
       } catch (cause) {
         throw new SignetError('io_failed', 'cannot make the folder of the log', {
           where: own,

@@ -97,7 +97,7 @@ async function verifyFolder(run: Run, flags: VerifyFlags, folder: string): Promi
   if (drawn > 0) run.terminal.err('\r\x1b[2K')
   if (flags.html !== undefined) {
     const witnesses = cosigners(published)
-    const facts = { checkpoint, anchored: published.anchored?.size, witnesses, now: Date.now() }
+    const facts = { checkpoint, anchored: published.anchored, witnesses, now: Date.now() }
     const page = utf8(reportPage(report, entries!, facts))
     await run.backends.writeFile(flags.html, page, { overwrite: true, mode: 0o644 })
   }
