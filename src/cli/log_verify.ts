@@ -1,6 +1,6 @@
 /** `signet log verify`: a whole log, a proof, or an exported range, and a verdict that a person understands. */
 import { fromUtf8, utf8 } from '../bytes.ts'
-import { parseNote } from '../envelope/mod.ts'
+import { formatVkey, parseNote } from '../envelope/mod.ts'
 import { SignetError } from '../errors.ts'
 import {
   checkPolicy,
@@ -174,6 +174,7 @@ export function checkpointJson(
       id: verifier.id,
       algorithm: verifier.key.algorithm.name,
       time,
+      vkey: formatVkey(verifier),
     })),
   }
 }

@@ -323,6 +323,19 @@ test('a witness cosigns growth only, and tells what it has', async () => {
   assert.deepEqual([served.size, served.verified.length], [9, 2])
 })
 
+test('a note full of signatures of strangers does not make a witness unable to go on', async () => {
+  const { handler, entry, store } = await witness('w')
+  const { stages: [one, four] } = await growing()
+  // As many as a note may have: with the cosignature it would be one too many to read again.
+  const line = one!.checkpoint.note.trimEnd().split('\n').at(-1)!
+  const stranger = `${line.replace(origin, 'example.com/stranger')}\n`
+  const full = one!.checkpoint.note + stranger.repeat(31)
+  assert.equal((await post(handler, `old 0\n\n${full}`)).status, 200)
+  assert.ok(!(await store.load(origin))!.includes('stranger'))
+  const { view, checkpoint } = four!
+  assert.equal((await requestCosignature(entry, view, checkpoint, { fetch: handler })).length, 1)
+})
+
 test('two requests at once cannot roll a witness back', async () => {
   const { handler, store } = await witness('w')
   const { stages: [one, four, nine] } = await growing()
