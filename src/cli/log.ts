@@ -15,6 +15,7 @@ import {
 import { action, common, group, wholeNumber } from './command.ts'
 import type { CliContext, Run } from './context.ts'
 import { lines } from './lines.ts'
+import { withForgetting } from './log_forget.ts'
 import { readPublished, type TrustFlags, withTrust } from './log_trust.ts'
 import { checkpointJson, verifyTarget } from './log_verify.ts'
 import { witnessCommands } from './log_witness.ts'
@@ -85,6 +86,7 @@ export function logCommands(context: CliContext): Command {
     .requiredOption('--out <file>', 'where to')
     .action(action(context, exportEntries))
   log.addCommand(witnessCommands(context))
+  withForgetting(context, log)
   withWriter(log.command('import'))
     .description('check the log of another system and take it in, its lines byte for byte')
     .argument('<log>', 'folder of the log, made if need be')
