@@ -4,7 +4,7 @@
  */
 import type { Keyring } from '../keys/mod.ts'
 import type { FileTree, PublishersMemory } from '../models/mod.ts'
-import type { LogStorage, Sha256 } from '../log/mod.ts'
+import type { LogStorage, Sha256, WitnessStore } from '../log/mod.ts'
 
 /** Options of key providers, from the flags of a command. */
 export interface ProviderOptions {
@@ -51,6 +51,17 @@ export interface Backends {
   inventory(): Promise<readonly Part[]>
   /** The storage of a log in a folder. */
   logStorage(folder: string): Promise<LogStorage>
+  /** What a witness remembers, in a file that is made if need be. */
+  witnessStore(path: string): Promise<WitnessStore & { close(): void }>
+  /** Answers HTTP until it is closed. */
+  serveHttp(
+    handler: (request: Request) => Promise<Response>,
+    options: {
+      readonly host: string
+      readonly port: number
+      readonly onFault?: (error: unknown) => void
+    },
+  ): Promise<{ readonly url: string; close(): Promise<void> }>
   /** SHA-256 as fast as the platform can. */
   sha256(): Promise<Sha256>
   /** All providers of keys, after the flags of a command. */

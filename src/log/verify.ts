@@ -42,7 +42,8 @@ export interface LogReport {
   readonly times?: { readonly first: string; readonly last: string } | undefined
 }
 
-const MAX_FAULTS = 100
+/** Faults that a report lists at most. */
+export const MAX_FAULTS = 100
 const READ_AHEAD = 16
 
 /**
