@@ -4,7 +4,8 @@
  */
 import { fromUtf8 } from '../bytes.ts'
 import type { VerifiedCheckpoint } from './checkpoint.ts'
-import { type LogReport, MAX_FAULTS } from './verify.ts'
+import { MAX_FAULTS } from './bundle_report.ts'
+import type { LogReport } from './verify.ts'
 
 /** What the page shows besides the report. */
 export interface PageFacts {
