@@ -5,6 +5,7 @@
  * "maximum":5}` would otherwise allow everything. A type that nobody here knows is refused too
  * (`constraint_unknown`, §3.5.2). Checking is total: for whatever it is given it answers true or false.
  */
+import { utf8 } from '../bytes.ts'
 import { isObject, type JsonObject, type JsonValue } from '../json.ts'
 import {
   malformed,
@@ -232,7 +233,11 @@ const READ: Readonly<Record<CoreType, Reader>> = {
 function boundedKey(value: JsonValue, where: Place): string {
   const key = valueKey(value)
   if (key === undefined) throw malformed('a value has no exact JSON form', where)
-  if (key.length > MAX_VALUE_BYTES || new TextEncoder().encode(key).length > MAX_VALUE_BYTES) {
+  // A UTF-16 unit takes at most three bytes.
+  if (
+    key.length > MAX_VALUE_BYTES ||
+    key.length * 3 > MAX_VALUE_BYTES && utf8(key).length > MAX_VALUE_BYTES
+  ) {
     throw malformed(`a value has more than ${MAX_VALUE_BYTES} bytes`, where)
   }
   return key

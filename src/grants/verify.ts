@@ -18,7 +18,7 @@ import {
   linkHash,
   type Peeked,
   peekTokens,
-  strictClaims,
+  readTokens,
   UNDERSTOOD,
 } from './chain.ts'
 import { capabilityOf, GRANT_TYPE, type GrantClaims, parseClaims } from './claims.ts'
@@ -83,16 +83,18 @@ export async function verifyGrant(
   const { extensions = NO_EXTENSIONS, sha256 } = options
   const maxDepth = Math.min(options.maxDepth ?? MAX_DEPTH, MAX_DEPTH)
   const times = timeBounds(options)
-  const tokens = peekTokens(chain)
-  const checks = new EarlyChecks(tokens, sha256)
+  const raw = readTokens(chain)
+  const checks = new EarlyChecks(raw, sha256)
+  checks.begin(pinnedKey(raw[0]!, trusted))
+  const tokens = peekTokens(raw)
   const links: VerifiedLink[] = []
   let parent: ParentLink & { readonly key: PublicKey } | undefined
   let json: JsonObject | undefined
   for (const [at, token] of tokens.entries()) {
     try {
       const signer = parent === undefined ? pinned(token, trusted) : childSigner(token, parent.key)
-      await checks.signature(at, signer)
-      json = strictClaims(token)
+      await checks.signature(at, signer, tokens)
+      json = token.json
       const claims = parseClaims(json, extensions)
       checkCritical(token.header, claims.limits !== undefined)
       if (parent === undefined) {
@@ -129,24 +131,31 @@ export async function verifyGrant(
  * before the one that is waited for, so that a stranger's chain costs little.
  */
 class EarlyChecks {
-  readonly #tokens: readonly Peeked[]
+  readonly #tokens: readonly Jws[]
   readonly #sha256: Sha256 | undefined
   readonly #signatures: (Promise<Checked> | undefined)[] = []
   readonly #hashes: (Promise<string> | undefined)[] = []
 
-  constructor(tokens: readonly Peeked[], sha256: Sha256 | undefined) {
+  constructor(tokens: readonly Jws[], sha256: Sha256 | undefined) {
     this.#tokens = tokens
     this.#sha256 = sha256
   }
 
+  /** Begins the check of the root. */
+  begin(key: PublicKey | undefined): void {
+    if (key !== undefined) this.#signatures[0] = this.#check(0, key)
+  }
+
   /** Waits for the signature of a token under a key, and begins those that come next. */
-  async signature(at: number, key: PublicKey): Promise<void> {
-    const early = this.#signatures[at]
-    const own = early === undefined ? this.#check(at, key) : undefined
-    for (let next = at + 1; next <= at + AHEAD && next < this.#tokens.length; next++) {
-      this.#signatures[next] ??= this.#guess(next)
+  async signature(at: number, key: PublicKey, tokens: readonly Peeked[]): Promise<void> {
+    const found = this.#signatures[at] ??= this.#check(at, key)
+    for (let next = at + 1; next <= at + AHEAD && next < tokens.length; next++) {
+      this.#signatures[next] ??= this.#guess(next, tokens[next - 1]!)
     }
-    const found = await (own ?? early!)
+    await this.#settle(at, key, await found)
+  }
+
+  async #settle(at: number, key: PublicKey, found: Checked): Promise<void> {
     // Ids are hashes of the keys, so one id is one key.
     const { error } = found.key?.id === key.id ? found : await this.#check(at, key)
     if (error !== undefined) throw error
@@ -168,8 +177,7 @@ class EarlyChecks {
     }
   }
 
-  async #guess(at: number): Promise<Checked> {
-    const { holder } = this.#tokens[at - 1]!
+  async #guess(at: number, { holder }: Peeked): Promise<Checked> {
     try {
       if (holder !== undefined) return await this.#check(at, await holderKey(holder))
     } catch { // no key: the parent will be refused for that
@@ -194,11 +202,20 @@ interface Checked {
 const AHEAD = 3
 
 /** The pinned key that the root's `kid` names. Whose it is, the claims must confirm. */
-function pinned({ header }: Jws, trusted: readonly TrustedIssuer[]): PublicKey {
-  const { kid } = header
+function pinnedKey(
+  { header: { kid } }: Jws,
+  trusted: readonly TrustedIssuer[],
+): PublicKey | undefined {
   for (const { keys } of trusted) {
     for (const key of keys) if (key.id === kid) return key
   }
+  return undefined
+}
+
+function pinned(token: Jws, trusted: readonly TrustedIssuer[]): PublicKey {
+  const { kid } = token.header
+  const key = pinnedKey(token, trusted)
+  if (key !== undefined) return key
   throw new SignetError(
     'signer_untrusted',
     typeof kid === 'string'
