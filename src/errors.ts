@@ -79,6 +79,7 @@ export const ERROR_KINDS = {
   log_locked: 'input',
   log_closed: 'usage',
   log_range: 'usage',
+  status_list_malformed: 'input',
   log_not_durable: 'input',
   log_in_doubt: 'input',
   // signature: the mathematics says no
@@ -107,6 +108,12 @@ export const ERROR_KINDS = {
   // policy: all is genuine, and still not allowed
   policy_denied: 'policy',
   witness_quorum: 'policy',
+  // … about a status list or the offline bundle around it
+  status_unknown: 'policy',
+  status_list_foreign: 'policy',
+  status_list_early: 'policy',
+  status_list_expired: 'policy',
+  status_list_stale: 'policy',
   // backend: the thing that holds the key does not answer as it should
   algorithm_unsupported: 'backend',
   mode_unsupported: 'backend',
