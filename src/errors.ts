@@ -80,6 +80,7 @@ export const ERROR_KINDS = {
   log_closed: 'usage',
   log_range: 'usage',
   status_list_malformed: 'input',
+  offline_bundle_malformed: 'input',
   log_not_durable: 'input',
   log_in_doubt: 'input',
   // signature: the mathematics says no
