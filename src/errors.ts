@@ -50,6 +50,9 @@ export const ERROR_KINDS = {
   token_malformed: 'input',
   token_type: 'input',
   token_critical: 'input',
+  field_malformed: 'input',
+  http_signature_missing: 'input',
+  http_signature_malformed: 'input',
   bundle_malformed: 'input',
   bundle_media_type: 'input',
   bundle_method_unsupported: 'input',
@@ -87,6 +90,7 @@ export const ERROR_KINDS = {
   root_digest_mismatch: 'signature',
   algorithm_mismatch: 'signature',
   proof_invalid: 'signature',
+  content_digest_mismatch: 'signature',
   // trust: the mathematics may say yes, but nobody trusts this signer
   signer_untrusted: 'trust',
   rotation_forked: 'trust',
@@ -98,6 +102,8 @@ export const ERROR_KINDS = {
   publishers_rollback: 'trust',
   checkpoint_origin: 'trust',
   publishers_expired: 'trust',
+  http_signature_stale: 'trust',
+  request_replayed: 'trust',
   // content: the files are not what was sealed
   content_differs: 'content',
   log_corrupt: 'content',
