@@ -84,6 +84,8 @@ export const ERROR_KINDS = {
   log_range: 'usage',
   log_not_durable: 'input',
   log_in_doubt: 'input',
+  store_conflict: 'input',
+  store_version: 'input',
   // signature: the mathematics says no
   signature_invalid: 'signature',
   signature_count: 'signature',
