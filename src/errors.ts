@@ -50,6 +50,9 @@ export const ERROR_KINDS = {
   token_malformed: 'input',
   token_type: 'input',
   token_critical: 'input',
+  field_malformed: 'input',
+  http_signature_missing: 'input',
+  http_signature_malformed: 'input',
   bundle_malformed: 'input',
   bundle_media_type: 'input',
   bundle_method_unsupported: 'input',
@@ -86,6 +89,8 @@ export const ERROR_KINDS = {
   grant_malformed: 'input',
   grant_cycle: 'input',
   scope_malformed: 'input',
+  store_conflict: 'input',
+  store_version: 'input',
   // signature: the mathematics says no
   signature_invalid: 'signature',
   signature_count: 'signature',
@@ -93,6 +98,7 @@ export const ERROR_KINDS = {
   algorithm_mismatch: 'signature',
   proof_invalid: 'signature',
   grant_unlinked: 'signature',
+  content_digest_mismatch: 'signature',
   // trust: the mathematics may say yes, but nobody trusts this signer
   signer_untrusted: 'trust',
   rotation_forked: 'trust',
@@ -104,6 +110,8 @@ export const ERROR_KINDS = {
   publishers_rollback: 'trust',
   checkpoint_origin: 'trust',
   publishers_expired: 'trust',
+  http_signature_stale: 'trust',
+  request_replayed: 'trust',
   // content: the files are not what was sealed
   content_differs: 'content',
   log_corrupt: 'content',
