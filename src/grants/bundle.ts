@@ -22,6 +22,8 @@ import { canonicalBytes, type JsonObject, parseJson } from '../json.ts'
 import { fromJwk, type Key, type PublicKey, publicKey, type SignOptions } from '../keys/mod.ts'
 import { HASH_BYTES } from '../log/mod.ts'
 import { conform } from '../schema.ts'
+import { thumbprintUri } from './holder_key.ts'
+import type { TrustedIssuer } from './verify.ts'
 
 /** The type in the header. */
 export const BUNDLE_TYPE = 'signet-bundle+jwt'
@@ -29,14 +31,6 @@ export const BUNDLE_TYPE = 'signet-bundle+jwt'
 export const MAX_BUNDLE_LENGTH: number = 8 * 1024 * 1024
 /** Keys and status lists in one bundle. */
 const MAX_PARTS = 64
-
-/** An issuer that somebody decided to trust, and the keys that speak for it. */
-export interface PinnedIssuer {
-  /** Its identifier, compared as text. */
-  readonly issuer: string
-  /** Its keys; the `kid` of a token selects among these and no others. */
-  readonly keys: readonly PublicKey[]
-}
 
 /** How much of a log the server has. */
 export interface AcknowledgedHead {
@@ -130,11 +124,6 @@ export class VerifiedBundle implements BundleContent {
   }
 }
 
-/** The URI of a key by its thumbprint (RFC 9278), as bundles name their device. */
-export function thumbprintUri(key: PublicKey): string {
-  return `urn:ietf:params:oauth:jwk-thumbprint:sha-256:${key.id}`
-}
-
 /** Seals a bundle for a device. Errors: `offline_bundle_malformed` for a content that no reader would take. */
 export async function sealBundle(
   content: BundleContent,
@@ -217,7 +206,7 @@ const BundleSchema = v.looseObject({
  */
 export async function openBundle(
   token: string,
-  trusted: readonly PinnedIssuer[],
+  trusted: readonly TrustedIssuer[],
 ): Promise<VerifiedBundle> {
   const jws = parseJws(token, { maxLength: MAX_BUNDLE_LENGTH })
   const { kid } = jws.header

@@ -1,5 +1,44 @@
 /** The grants room: authority as a chain of tokens, each narrower than the one before. */
 export {
+  type AcknowledgedHead,
+  BUNDLE_TYPE,
+  type BundleContent,
+  MAX_BUNDLE_LENGTH,
+  type OfflineRules,
+  openBundle,
+  sealBundle,
+  type VerifiedBundle,
+} from './bundle.ts'
+export {
+  type OfflineAuthority,
+  offlineError,
+  type OfflineFinding,
+  type OfflineReport,
+  type OfflineSituation,
+  openOffline,
+  type OpenOfflineOptions,
+  verifyOffline,
+  type VerifyOfflineOptions,
+} from './offline.ts'
+export {
+  checkStatusListAge,
+  openStatusList,
+  type OpenStatusListOptions,
+  type PackedStatusList,
+  packStatusList,
+  signStatusList,
+  STATUS_LIST_MEDIA_TYPE,
+  STATUS_LIST_TYPE,
+  type StatusBits,
+  StatusList,
+  type StatusListAge,
+  type StatusListFacts,
+  type StatusVerdict,
+  TOKEN_STATUS,
+  unpackStatusList,
+  type VerifiedStatusList,
+} from './status_list.ts'
+export {
   type ArgumentMap,
   type CallDecision,
   type CallRefusal,

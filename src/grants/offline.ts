@@ -6,10 +6,11 @@
  */
 import { type ErrorCode, isSignetError, quoted, SignetError } from '../errors.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { openBundle, type PinnedIssuer, thumbprintUri, type VerifiedBundle } from './bundle.ts'
-import { offlineMaxAge } from './limit_terms.ts'
+import { openBundle, type VerifiedBundle } from './bundle.ts'
+import { thumbprintUri } from './holder_key.ts'
 import { checkStatusListAge, openStatusList, type VerifiedStatusList } from './status_list.ts'
-import { type VerifiedGrant, verifyGrant } from './verify.ts'
+import type { VerifiedGrant } from './verified.ts'
+import { type TrustedIssuer, verifyGrant } from './verify.ts'
 
 /** Something that speaks against acting. */
 export interface OfflineFinding {
@@ -65,7 +66,7 @@ const SEVERITY: readonly ErrorCode[] = [
   'status_list_foreign',
   'clock_set_back',
   'bundle_early',
-  'grant_early',
+  'grant_not_yet_valid',
   'status_list_early',
   'grant_expired',
   'bundle_expired',
@@ -80,7 +81,7 @@ const SEVERITY: readonly ErrorCode[] = [
 /** Options of {@link openOffline}. */
 export interface OpenOfflineOptions {
   /** Whose bundles count. */
-  readonly trusted: readonly PinnedIssuer[]
+  readonly trusted: readonly TrustedIssuer[]
   /** The key of this device. */
   readonly device: PublicKey
   /** Who this device is in the eyes of grants that name an audience. Default: the thumbprint URI of its key. */
@@ -138,7 +139,7 @@ export class OfflineAuthority {
       add('keys_expired', 'the snapshot of the issuer’s keys has expired')
     }
     if (grant !== undefined) {
-      if (grant.issuedAt > time + skew) add('grant_early', 'the grant is from the future')
+      if (grant.issuedAt > time + skew) add('grant_not_yet_valid', 'the grant is from the future')
       if (time >= grant.expiresAt + skew) add('grant_expired', 'the grant has expired')
     }
     for (const list of this.#lists) {
@@ -151,12 +152,14 @@ export class OfflineAuthority {
 
     const contact = Math.max(bundle.issuedAt, situation.lastContact ?? 0)
     if (time - contact > maxAge + skew) {
-      add('contact_too_old', `the server was heard ${age(time - contact)} ago, more than ${maxAge} s`)
+      add(
+        'contact_too_old',
+        `the server was heard ${age(time - contact)} ago, more than ${maxAge} s`,
+      )
     }
     if (tool !== undefined) {
-      const limits = grant?.links.map((link) => link.limits) ?? []
       const own = perTool !== undefined && Object.hasOwn(perTool, tool) ? perTool[tool]! : Infinity
-      const ceiling = Math.min(own, offlineMaxAge(limits, tool) ?? Infinity)
+      const ceiling = Math.min(own, grant?.offlineMaxAge(tool) ?? Infinity)
       if (time - contact > ceiling + skew) {
         add(
           'tool_contact_too_old',
@@ -195,7 +198,10 @@ export async function openOffline(
   const bundle = await openBundle(token, trusted)
   const findings: OfflineFinding[] = []
   if (bundle.device.id !== device.id) {
-    findings.push({ code: 'offline_audience', message: 'the bundle is for the key of another device' })
+    findings.push({
+      code: 'offline_audience',
+      message: 'the bundle is for the key of another device',
+    })
   }
   const lists = await openLists(bundle, findings)
   const grant = await openGrant(bundle, options.audience ?? thumbprintUri(device), findings)
@@ -241,7 +247,8 @@ async function openGrant(
 ): Promise<VerifiedGrant | undefined> {
   try {
     const trusted = [{ issuer: bundle.issuer, keys: bundle.keys }]
-    return await verifyGrant(bundle.grant, { trusted, audience, now: bundle.issuedAt })
+    const { issuedAt: now, offline: { skew } } = bundle
+    return await verifyGrant(bundle.grant, trusted, { audience, now, skew })
   } catch (error) {
     findings.push(findingOf(error, 'grant'))
     return undefined

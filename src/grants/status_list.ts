@@ -21,7 +21,7 @@ export const STATUS_LIST_TYPE = 'statuslist+jwt'
 export const STATUS_LIST_MEDIA_TYPE = 'application/statuslist+jwt'
 
 /** Statuses that the draft names (§7.1). Whatever is not valid is refused, known or not. */
-export const STATUS = { valid: 0, invalid: 1, suspended: 2 } as const
+export const TOKEN_STATUS = { valid: 0, invalid: 1, suspended: 2 } as const
 
 /** Bits of one status. */
 export type StatusBits = 1 | 2 | 4 | 8
@@ -221,8 +221,8 @@ export class VerifiedStatusList {
   /** What the status at an index means: nothing but `VALID` is valid. Errors: `status_unknown`. */
   verdict(index: number): StatusVerdict {
     const status = this.#list.get(index)
-    if (status === STATUS.valid) return 'valid'
-    return status === STATUS.suspended ? 'suspended' : 'invalid'
+    if (status === TOKEN_STATUS.valid) return 'valid'
+    return status === TOKEN_STATUS.suspended ? 'suspended' : 'invalid'
   }
 }
 

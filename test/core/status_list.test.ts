@@ -8,9 +8,9 @@ import {
   openStatusList,
   packStatusList,
   signStatusList,
-  STATUS,
   type StatusBits,
   StatusList,
+  TOKEN_STATUS,
   unpackStatusList,
 } from '../../src/grants/status_list.ts'
 import { adler32, deflate, inflate } from '../../src/grants/zlib.ts'
@@ -200,7 +200,7 @@ test('a million statuses with one percent revoked take at most 14 KB', async () 
     seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0
     const index = Math.floor(seed / 2 ** 32 * list.size)
     if (list.get(index) !== 0) continue
-    list.set(index, STATUS.invalid)
+    list.set(index, TOKEN_STATUS.invalid)
     revoked++
   }
   const { lst } = packStatusList(list)
@@ -212,8 +212,8 @@ test('a million statuses with one percent revoked take at most 14 KB', async () 
 
 test('a signed list comes back with its facts and its verdicts', async () => {
   const list = StatusList.of(100, 2)
-  list.set(5, STATUS.invalid)
-  list.set(6, STATUS.suspended)
+  list.set(5, TOKEN_STATUS.invalid)
+  list.set(6, TOKEN_STATUS.suspended)
   list.set(7, 3)
   const facts = { uri, issuedAt: 1000, expiresAt: 2000, ttl: 60, issuer: 'https://grants.example' }
   const token = await signStatusList(list, key, facts)
