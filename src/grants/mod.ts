@@ -21,6 +21,28 @@ export {
   type VerifyOfflineOptions,
 } from './offline.ts'
 export {
+  acceptSync,
+  type AcceptSyncOptions,
+  type EntryVerdict,
+  formatSyncAnswer,
+  formatSyncHead,
+  type LogVerdict,
+  MAX_SYNC_BYTES,
+  MAX_SYNC_ENTRIES,
+  type MemorySyncStore,
+  memorySyncStore,
+  parseSyncAnswer,
+  parseSyncMessage,
+  SYNC_MEDIA_TYPE,
+  type SyncAnswer,
+  type SyncEntry,
+  type SyncHead,
+  type SyncMessageHead,
+  type SyncOutcome,
+  type SyncProbe,
+  type SyncStore,
+} from './sync.ts'
+export {
   checkStatusListAge,
   openStatusList,
   type OpenStatusListOptions,
