@@ -55,6 +55,21 @@ export {
 } from './device_state.ts'
 export { openDevice, type OpenDeviceOptions } from './open_device.ts'
 export {
+  type DeviceAnswer,
+  type DeviceHttp,
+  deviceHttp,
+  type DeviceHttpOptions,
+  type Fetch,
+} from './device_http.ts'
+export {
+  pullBundle,
+  type PulledBundle,
+  refreshDevice,
+  syncDevice,
+  type SyncDeviceOptions,
+  type SyncResult,
+} from './sync_device.ts'
+export {
   type OfflineAuthority,
   offlineError,
   type OfflineFinding,
