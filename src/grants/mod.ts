@@ -13,6 +13,114 @@ export {
 } from './authorize.ts'
 export { type GrantVerifier, grantVerifier, type GrantVerifierOptions } from './cache.ts'
 export {
+  type AcknowledgedHead,
+  BUNDLE_TYPE,
+  type BundleContent,
+  MAX_BUNDLE_LENGTH,
+  type OfflineRules,
+  openBundle,
+  sealBundle,
+  type VerifiedBundle,
+} from './bundle.ts'
+export {
+  type AdapterOptions,
+  type AiTool,
+  guardAiTool,
+  guardMcpTool,
+  type McpExtra,
+  type McpHandler,
+  type McpToolResult,
+} from './adapters.ts'
+export {
+  guard,
+  type Guarded,
+  type GuardedObject,
+  guardObject,
+  type GuardOptions,
+  type MethodGuards,
+} from './guard.ts'
+export {
+  type ActContext,
+  type ActOptions,
+  type Device,
+  type DeviceSettings,
+  type ServerContact,
+} from './device.ts'
+export type { UnresolvedIntent } from './device_log.ts'
+export {
+  deviceKek,
+  type DeviceStorage,
+  type MemoryDeviceStorage,
+  memoryDeviceStorage,
+} from './device_state.ts'
+export { openDevice, type OpenDeviceOptions } from './open_device.ts'
+export {
+  type DeviceAnswer,
+  type DeviceHttp,
+  deviceHttp,
+  type DeviceHttpOptions,
+  type Fetch,
+} from './device_http.ts'
+export {
+  pullBundle,
+  type PulledBundle,
+  refreshDevice,
+  syncDevice,
+  type SyncDeviceOptions,
+  type SyncResult,
+} from './sync_device.ts'
+export {
+  type OfflineAuthority,
+  offlineError,
+  type OfflineFinding,
+  type OfflineReport,
+  type OfflineSituation,
+  openOffline,
+  type OpenOfflineOptions,
+  verifyOffline,
+  type VerifyOfflineOptions,
+} from './offline.ts'
+export {
+  acceptSync,
+  type AcceptSyncOptions,
+  type EntryVerdict,
+  formatSyncAnswer,
+  formatSyncHead,
+  type LogVerdict,
+  MAX_SYNC_BYTES,
+  MAX_SYNC_ENTRIES,
+  type MemorySyncStore,
+  memorySyncStore,
+  parseSyncAnswer,
+  parseSyncMessage,
+  SYNC_MEDIA_TYPE,
+  type SyncAnswer,
+  type SyncEntry,
+  type SyncHead,
+  type SyncMessageHead,
+  type SyncOutcome,
+  type SyncProbe,
+  type SyncStore,
+} from './sync.ts'
+export {
+  checkStatusListAge,
+  openStatusList,
+  type OpenStatusListOptions,
+  type PackedStatusList,
+  packStatusList,
+  signStatusList,
+  STATUS_LIST_MEDIA_TYPE,
+  STATUS_LIST_TYPE,
+  type StatusBits,
+  StatusList,
+  type StatusListAge,
+  type StatusListFacts,
+  type StatusVerdict,
+  TOKEN_STATUS,
+  unpackStatusList,
+  type VerifiedStatusList,
+} from './status_list.ts'
+export {
   type ArgumentMap,
   type CallDecision,
   type CallRefusal,
@@ -72,6 +180,7 @@ export {
 } from './proof.ts'
 export { type MemoryReplayOptions, memoryReplayStore, type ReplayStore } from './replay.ts'
 export { parseScopes, parseScopeText, scopesToTools } from './scopes.ts'
+export type { Place } from './sizes.ts'
 export { subsumes } from './subsumption.ts'
 export type { VerifiedGrant, VerifiedLink } from './verified.ts'
 export { type TrustedIssuer, verifyGrant, type VerifyGrantOptions } from './verify.ts'

@@ -180,7 +180,12 @@ test('claims that two readers could read differently are refused', async () => {
     'json_number_unsafe',
   )
   assert.equal(await raw(`[${text}]`), 'grant_malformed')
-  assert.equal(await raw(`${text} x`), 'grant_malformed')
+  assert.equal(await raw(`${text} x`), 'json_malformed')
+  assert.equal(await raw(`\ufeff${text}`), 'json_malformed')
+  assert.equal(await raw(text.replace('{}', '{"\\ud800":{}}')), 'json_surrogate')
+  const deep = `${'['.repeat(200)}${']'.repeat(200)}`
+  assert.equal(await raw(`${text.slice(0, -1)},"x":${deep}}`), 'json_too_deep')
+  assert.equal(await raw(text.replaceAll('":', '": ')), 'ok')
   assert.equal(await raw('null'), 'grant_malformed')
 })
 

@@ -155,6 +155,40 @@ test('any text is no grant, no proof and no chain', async () => {
   )
 })
 
+test('claims are read alike in the quick way and in the strict one', async () => {
+  const inner = fc.oneof(
+    fc.jsonValue().map((json) => JSON.stringify(json)),
+    fc.constantFrom(
+      '9007199254740993',
+      '9007199254740992',
+      '1e400',
+      '1e21',
+      '1e+21',
+      '-0',
+      '1.0',
+      '{"a":1,"a":2}',
+      '{"2":1,"1":2}',
+      '{"__proto__":{}}',
+      '"\\ud800"',
+      '"\\u0061"',
+      ' 1',
+      '01',
+      '"\t"',
+      '[',
+    ),
+  )
+  const codeOf = async (body: string) => await verdict([await forge(issuer, body)])
+  await fc.assert(
+    fc.asyncProperty(inner, async (text) => {
+      const plain = JSON.stringify(rootClaims()).slice(0, -1)
+      // A space is enough for the strict way.
+      const [quick, strict] = [`${plain},"x":${text}}`, `${plain}, "x":${text}}`]
+      assert.equal(await codeOf(quick), await codeOf(strict))
+    }),
+    { numRuns: 150, examples: [['9007199254740992'], ['"\\ud800"'], ['{"a":1,"a":2}'], ['1']] },
+  )
+})
+
 test('limits of any shape are read, or refused with a code', () => {
   const member = fc.constantFrom('calls', 'budget', 'approval', 'offline_max_age', 'max', 'x')
   const inner = fc.dictionary(
