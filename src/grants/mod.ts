@@ -180,6 +180,7 @@ export {
 } from './proof.ts'
 export { type MemoryReplayOptions, memoryReplayStore, type ReplayStore } from './replay.ts'
 export { parseScopes, parseScopeText, scopesToTools } from './scopes.ts'
+export type { Place } from './sizes.ts'
 export { subsumes } from './subsumption.ts'
 export type { VerifiedGrant, VerifiedLink } from './verified.ts'
 export { type TrustedIssuer, verifyGrant, type VerifyGrantOptions } from './verify.ts'
