@@ -51,6 +51,12 @@ export const ERROR_KINDS = {
   token_type: 'input',
   token_critical: 'input',
   field_malformed: 'input',
+  fields_too_large: 'input',
+  request_malformed: 'input',
+  media_type_refused: 'input',
+  not_found: 'input',
+  method_refused: 'usage',
+  grant_type_refused: 'usage',
   http_signature_missing: 'input',
   http_signature_malformed: 'input',
   bundle_malformed: 'input',
@@ -105,6 +111,9 @@ export const ERROR_KINDS = {
   checkpoint_origin: 'trust',
   publishers_expired: 'trust',
   http_signature_stale: 'trust',
+  unauthenticated: 'trust',
+  client_unknown: 'trust',
+  code_refused: 'trust',
   request_replayed: 'trust',
   // content: the files are not what was sealed
   content_differs: 'content',
@@ -115,6 +124,8 @@ export const ERROR_KINDS = {
   // policy: all is genuine, and still not allowed
   policy_denied: 'policy',
   witness_quorum: 'policy',
+  scope_refused: 'policy',
+  rate_limited: 'policy',
   // backend: the thing that holds the key does not answer as it should
   algorithm_unsupported: 'backend',
   mode_unsupported: 'backend',
