@@ -9,14 +9,19 @@ import type { Key, PublicKey } from '../keys/mod.ts'
 import { agentRoutes } from './agents.ts'
 import { authorizeRoutes } from './authorize.ts'
 import { readBody } from './body.ts'
+import { bundleRoutes } from './bundles.ts'
 import { consentRoutes } from './consent.ts'
+import { grantAdminRoutes } from './grants_admin.ts'
+import { introspectRoutes } from './introspect.ts'
 import { metadataRoutes } from './metadata.ts'
 import { errorPage } from './page.ts'
 import { codePrincipals, type PrincipalAuthenticator } from './principals.ts'
 import { errorBody, statusOf } from './problem.ts'
 import { RateError, rateLimiter, RATES, type Rates } from './rate.ts'
 import { signInRoutes } from './sign_in.ts'
+import { statusRoutes } from './status.ts'
 import type { GatewayStore } from './store.ts'
+import { tokenRoutes } from './token.ts'
 import type { Ceilings, Decide, GatewayEnv, GatewayEvent, Routes, World } from './world.ts'
 
 /** Options of {@link gateway}. */
@@ -65,7 +70,12 @@ const ROUTES: readonly Routes[] = [
   authorizeRoutes,
   consentRoutes,
   signInRoutes,
+  tokenRoutes,
+  bundleRoutes,
+  statusRoutes,
+  introspectRoutes,
   agentRoutes,
+  grantAdminRoutes,
 ]
 
 /** Builds the gateway. Errors: `usage_invalid` (issuer, ceilings), `key_usage`. */
@@ -174,7 +184,9 @@ function failure(error: unknown, path: string, requestId: string): Response {
   const status = statusOf(error)
   const headers = new Headers()
   if (error instanceof RateError) headers.set('retry-after', String(error.retryAfter))
-  if (/^\/(?:oauth\/authorize|consent\/|sign-in)/.test(path)) return errorPage(error, status, headers)
+  if (/^\/(?:oauth\/authorize|consent\/|sign-in)/.test(path)) {
+    return errorPage(error, status, headers)
+  }
   const form = path.startsWith('/oauth/') ? 'oauth' : 'problem'
   const { body, type } = errorBody(error, form, requestId)
   headers.set('content-type', type)

@@ -7,7 +7,12 @@ const PUBLIC = { 'cache-control': 'public, max-age=300', 'access-control-allow-o
 /** `/.well-known/jwks.json`, `/.well-known/oauth-authorization-server`, `/health`. */
 export const metadataRoutes: Routes = (app, world) => {
   const { issuer } = world
-  const keys = world.published.map(({ jwk, id }) => ({ ...jwk, alg: joseName(jwk.alg), kid: id, use: 'sig' }))
+  const keys = world.published.map(({ jwk, id }) => ({
+    ...jwk,
+    alg: joseName(jwk.alg),
+    kid: id,
+    use: 'sig',
+  }))
   const metadata = {
     issuer,
     jwks_uri: `${issuer}/.well-known/jwks.json`,

@@ -45,8 +45,10 @@ const ENTITIES: Readonly<Record<string, string>> = {
 function escape(text: string): string {
   return text
     .replace(/[&<>"']/g, (sign) => ENTITIES[sign]!)
-    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (sign) =>
-      `[U+${sign.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}]`)
+    .replace(
+      /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu,
+      (sign) => `[U+${sign.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}]`,
+    )
 }
 
 const STYLE = `
@@ -91,14 +93,15 @@ export function page(title: string, body: Html, options: PageOptions = {}): Resp
   // Not no-referrer: browsers would then send "Origin: null" with our own forms.
   headers.set('referrer-policy', 'same-origin')
   headers.set('cross-origin-opener-policy', 'same-origin')
-  const { text } = html`<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${title}</title>
-<style nonce="${nonce}">${new Html(STYLE)}</style>
-<main>${body}</main>
-`
+  const { text } = html`
+    <!doctype html>
+    <html lang="en">
+      <meta charset="utf-8">
+      <meta name="viewport" content="width=device-width, initial-scale=1">
+      <title>${title}</title>
+      <style nonce="${nonce}">${new Html(STYLE)}</style>
+      <main>${body}</main>
+  `
   return new Response(text, { status, headers })
 }
 
@@ -108,5 +111,13 @@ export function errorPage(error: unknown, status: number, headers: Headers): Res
   const title = known ? 'This does not work' : 'The server failed'
   const text = known ? error.message : 'Please try again later.'
   const remedy = known ? error.remedy ?? '' : ''
-  return page(title, html`<h1>${title}</h1><p>${text}</p><p>${remedy}</p>`, { status, headers })
+  return page(
+    title,
+    html`
+      <h1>${title}</h1>
+      <p>${text}</p>
+      <p>${remedy}</p>
+    `,
+    { status, headers },
+  )
 }
