@@ -29,6 +29,8 @@ const BY_CODE: { readonly [code in ErrorCode]?: number } = {
   client_unknown: 401,
   code_refused: 400,
   scope_refused: 400,
+  constraint_unknown: 400,
+  grant_widened: 400,
   key_expired: 403,
 }
 
@@ -37,6 +39,10 @@ const OAUTH_BY_CODE: { readonly [code in ErrorCode]?: string } = {
   client_unknown: 'invalid_client',
   code_refused: 'invalid_grant',
   scope_refused: 'invalid_scope',
+  scope_malformed: 'invalid_scope',
+  grant_widened: 'invalid_scope',
+  constraint_unknown: 'invalid_authorization_details',
+  grant_malformed: 'invalid_authorization_details',
   grant_type_refused: 'unsupported_grant_type',
   policy_denied: 'access_denied',
   rate_limited: 'temporarily_unavailable',
