@@ -101,6 +101,8 @@ export const ERROR_KINDS = {
   scope_malformed: 'input',
   store_conflict: 'input',
   store_version: 'input',
+  pop_malformed: 'input',
+  ledger_malformed: 'input',
   // signature: the mathematics says no
   signature_invalid: 'signature',
   signature_count: 'signature',
@@ -167,6 +169,10 @@ export const ERROR_KINDS = {
   grant_depth: 'policy',
   grant_widened: 'policy',
   grant_audience: 'policy',
+  pop_mismatch: 'policy',
+  pop_stale: 'policy',
+  pop_replayed: 'policy',
+  replay_store_full: 'policy',
   // backend: the thing that holds the key does not answer as it should
   algorithm_unsupported: 'backend',
   mode_unsupported: 'backend',

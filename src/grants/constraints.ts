@@ -43,15 +43,20 @@ export type SetType = 'one_of' | 'not_one_of' | 'contains' | 'subset'
 
 /** What is read of each type. `json` is what it was read from. */
 export interface ConstraintForms {
+  /** One scalar; `key` is its canonical form. */
   readonly exact: { readonly type: 'exact'; readonly key: string; readonly value: JsonValue }
+  /** A span of numbers. */
   readonly range: { readonly type: 'range'; readonly bounds: RangeBounds }
-  /** `keys` are the canonical forms of the values. */
+  /** Some values; `keys` are the canonical forms of the values. */
   readonly set: { readonly type: SetType; readonly keys: ReadonlySet<string> }
+  /** Anything. */
   readonly wildcard: { readonly type: 'wildcard' }
+  /** Constraints together. */
   readonly composite: {
     readonly type: 'all' | 'any'
     readonly constraints: readonly Constraint[]
   }
+  /** What a registered type decides. */
   readonly extension: { readonly type: 'extension'; readonly extension: ConstraintExtension }
 }
 

@@ -1,4 +1,17 @@
 /** The grants room: authority as a chain of tokens, each narrower than the one before. */
+export { amountUnits, UNITS_IN_ONE } from './amount.ts'
+export { APPROVAL_TYPE, type ApprovedCall, argumentsHash, signApproval } from './approval.ts'
+export {
+  authorizeCall,
+  type CallRequest,
+  type Decision,
+  type Denial,
+  type DenialCode,
+  type LinkStatus,
+  type Possession,
+  type StatusCheck,
+} from './authorize.ts'
+export { type GrantVerifier, grantVerifier, type GrantVerifierOptions } from './cache.ts'
 export {
   type AcknowledgedHead,
   BUNDLE_TYPE,
@@ -20,6 +33,28 @@ export {
   verifyOffline,
   type VerifyOfflineOptions,
 } from './offline.ts'
+export {
+  acceptSync,
+  type AcceptSyncOptions,
+  type EntryVerdict,
+  formatSyncAnswer,
+  formatSyncHead,
+  type LogVerdict,
+  MAX_SYNC_BYTES,
+  MAX_SYNC_ENTRIES,
+  type MemorySyncStore,
+  memorySyncStore,
+  parseSyncAnswer,
+  parseSyncMessage,
+  SYNC_MEDIA_TYPE,
+  type SyncAnswer,
+  type SyncEntry,
+  type SyncHead,
+  type SyncMessageHead,
+  type SyncOutcome,
+  type SyncProbe,
+  type SyncStore,
+} from './sync.ts'
 export {
   checkStatusListAge,
   openStatusList,
@@ -72,10 +107,31 @@ export {
   satisfies,
   type SetType,
 } from './constraints.ts'
+export { type ExchangeClaims, toExchangeClaims } from './exchange.ts'
 export { holderJwk, holderKey, thumbprintUri } from './holder_key.ts'
 export { type GrantTerms, issueGrant, type IssueOptions, type IssueTerms } from './issue.ts'
+export {
+  type Charge,
+  type Ledger,
+  type LedgerAnswer,
+  type MemoryLedger,
+  memoryLedger,
+  type MemoryLedgerOptions,
+  type Reservation,
+} from './ledger.ts'
 export { type LimitJson, type Limits, type LimitsJson, parseLimits } from './limit_terms.ts'
 export { narrowGrant, type NarrowTerms } from './narrow.ts'
+export {
+  makePop,
+  type MakePopOptions,
+  POP_TYPE,
+  POP_WINDOW,
+  type ProvedCall,
+  type ProvedPossession,
+  verifyPop,
+  type VerifyPopOptions,
+} from './proof.ts'
+export { type MemoryReplayOptions, memoryReplayStore, type ReplayStore } from './replay.ts'
 export { parseScopes, parseScopeText, scopesToTools } from './scopes.ts'
 export { subsumes } from './subsumption.ts'
 export type { VerifiedGrant, VerifiedLink } from './verified.ts'
