@@ -1,3 +1,4 @@
+// deno-lint-ignore-file no-explicit-any -- answers are looked into by tests only
 /** A gateway in memory with its clock, and the steps of a flow, for tests. */
 import assert from 'node:assert/strict'
 import { ALGORITHMS } from '../../src/algorithms.ts'
@@ -141,7 +142,6 @@ export async function signedForm(
   return await at.fetch(await signed(at, who, 'POST', path, formOf(fields), type))
 }
 
-// deno-lint-ignore no-explicit-any -- answers are looked into by tests only
 export async function bodyOf(response: Response, status = 200): Promise<any> {
   const text = await response.text()
   assert.equal(response.status, status, text)
@@ -245,7 +245,6 @@ export function tokenFields(agent: string, code: string, who: Device, more: Fiel
 }
 
 /** A grant with its bundle, all the way. */
-// deno-lint-ignore no-explicit-any -- looked into by tests only
 export async function granted(
   at: Scene,
   who: Device,
@@ -259,7 +258,6 @@ export async function granted(
 }
 
 /** Unverified claims of a token. */
-// deno-lint-ignore no-explicit-any -- looked into by tests only
 export function claimsOf(token: string): any {
   const part = token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/')
   return JSON.parse(fromUtf8(Uint8Array.from(atob(part), (sign) => sign.charCodeAt(0))))
