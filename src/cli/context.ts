@@ -2,6 +2,7 @@
  * What a command needs of the world: backends that `cli.ts` puts in, and the three streams. Tests hand
  * in their own.
  */
+import type { GatewayStore } from '../gateway/mod.ts'
 import type { Keyring } from '../keys/mod.ts'
 import type { FileTree, PublishersMemory } from '../models/mod.ts'
 import type { LogStorage, Sha256 } from '../log/mod.ts'
@@ -51,6 +52,17 @@ export interface Backends {
   inventory(): Promise<readonly Part[]>
   /** The storage of a log in a folder. */
   logStorage(folder: string): Promise<LogStorage>
+  /** The store of a gateway in a folder, which is made for its owner alone if need be. */
+  gatewayStore(folder: string): Promise<GatewayStore & { close(): void }>
+  /** Answers HTTP requests until it is stopped; `terminated` resolves when the process is told to end. */
+  serve(
+    handler: (request: Request, info: { readonly client: string }) => Promise<Response>,
+    listen: { readonly host: string; readonly port: number },
+  ): Promise<{
+    readonly port: number
+    readonly terminated: Promise<void>
+    stop(): Promise<void>
+  }>
   /** SHA-256 as fast as the platform can. */
   sha256(): Promise<Sha256>
   /** All providers of keys, after the flags of a command. */
