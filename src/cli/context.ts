@@ -5,7 +5,7 @@
 import type { GatewayStore } from '../gateway/mod.ts'
 import type { Keyring } from '../keys/mod.ts'
 import type { FileTree, PublishersMemory } from '../models/mod.ts'
-import type { LogStorage, Sha256 } from '../log/mod.ts'
+import type { LogStorage, Sha256, WitnessStore } from '../log/mod.ts'
 
 /** Options of key providers, from the flags of a command. */
 export interface ProviderOptions {
@@ -54,15 +54,17 @@ export interface Backends {
   logStorage(folder: string): Promise<LogStorage>
   /** The store of a gateway in a folder, which is made for its owner alone if need be. */
   gatewayStore(folder: string): Promise<GatewayStore & { close(): void }>
-  /** Answers HTTP requests until it is stopped; `terminated` resolves when the process is told to end. */
-  serve(
+  /** What a witness remembers, in a file that is made if need be. */
+  witnessStore(path: string): Promise<WitnessStore & { close(): void }>
+  /** Answers HTTP until it is closed. `client` is the address that a request came from. */
+  serveHttp(
     handler: (request: Request, info: { readonly client: string }) => Promise<Response>,
-    listen: { readonly host: string; readonly port: number },
-  ): Promise<{
-    readonly port: number
-    readonly terminated: Promise<void>
-    stop(): Promise<void>
-  }>
+    options: {
+      readonly host: string
+      readonly port: number
+      readonly onFault?: (error: unknown) => void
+    },
+  ): Promise<{ readonly url: string; close(): Promise<void> }>
   /** SHA-256 as fast as the platform can. */
   sha256(): Promise<Sha256>
   /** All providers of keys, after the flags of a command. */

@@ -1,8 +1,15 @@
 /** `signet serve`: the gateway as a process of its own, over a database file. */
+import process from 'node:process'
 import { Command } from 'commander'
 import { utf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
-import { gateway, type GatewayEvent, newOperatorKey, newSignInCode } from '../gateway/mod.ts'
+import {
+  type Gateway,
+  gateway,
+  type GatewayEvent,
+  newOperatorKey,
+  newSignInCode,
+} from '../gateway/mod.ts'
 import type { PublicKey } from '../keys/mod.ts'
 import { action, several, withKeys } from './command.ts'
 import type { CliContext, CommonFlags, Run } from './context.ts'
@@ -63,13 +70,12 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
   try {
     await makeOperator(run, flags.data, store)
     // With port 0 the name is known only once it listens.
-    let answer: ReturnType<typeof gateway> | undefined
-    const server = await run.backends.serve(
+    let answer: Gateway | undefined
+    const server = await run.backends.serveHttp(
       async (request, info) => await answer?.(request, info) ?? new Response(null, { status: 503 }),
-      listen,
+      { ...listen, onFault: (error) => run.say(printable(String(error))) },
     )
-    const { host } = listen
-    const issuer = flags.issuer ?? `http://${host}:${server.port}`
+    const { issuer = server.url } = flags
     try {
       answer = gateway({ issuer, key, published, store, log: (event) => tell(run, event) })
       for (const principal of flags.signIn ?? []) {
@@ -78,13 +84,13 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
         run.terminal.err(`sign-in link of ${printable(principal)}, for once: ${link}\n`)
       }
       run.answer(
-        { issuer, listen: `${host}:${server.port}`, kid: key.publicKey.id },
-        `${issuer} listens on ${host}:${server.port}, signing with ${key.publicKey.id}`,
+        { issuer, url: server.url, kid: key.publicKey.id },
+        `${issuer} is served at ${server.url}, signing with ${key.publicKey.id}`,
       )
-      await Promise.race([aborted(run.signal), server.terminated])
+      await ended(run.signal)
       run.say('stopping')
     } finally {
-      await server.stop()
+      await server.close()
     }
   } finally {
     store.close()
@@ -122,12 +128,14 @@ function parseListen(text: string): { host: string; port: number } {
       remedy: 'write it as 127.0.0.1:8787',
     })
   }
-  return { host, port: Number(port) }
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
 }
 
-function aborted(signal: AbortSignal | undefined): Promise<void> {
+/** Resolves when the process is told to end: Ctrl-C, or SIGTERM from whatever started it. */
+function ended(signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) resolve()
     signal?.addEventListener('abort', () => resolve(), { once: true })
+    process.once('SIGTERM', () => resolve())
   })
 }
