@@ -35,7 +35,11 @@ const key = await importKey(ALGORITHMS.Ed25519, { privateKey, publicKey })
 async function listen(sync: SyncServer): Promise<{ server: Server; port: number }> {
   const server = createServer(async (request, response) => {
     const parts: Uint8Array[] = []
-    for await (const part of request) parts.push(part)
+    try {
+      for await (const part of request) parts.push(part)
+    } catch {
+      return // killed while it sent
+    }
     const body = new Uint8Array(Buffer.concat(parts))
     const { method = '', url = '', headers } = request
     if (Math.random() < 0.05) return void request.socket.destroy()
@@ -49,6 +53,7 @@ async function listen(sync: SyncServer): Promise<{ server: Server; port: number 
     })
     sync.seen.length = 0
     if (Math.random() < 0.1) return void request.socket.destroy()
+    response.on('error', () => {}) // killed while it waited
     response.writeHead(answer.status, Object.fromEntries(answer.headers))
     response.end(new Uint8Array(await answer.arrayBuffer()))
   })
