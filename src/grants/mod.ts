@@ -54,6 +54,7 @@ export {
   memoryDeviceStorage,
 } from './device_state.ts'
 export { openDevice, type OpenDeviceOptions } from './open_device.ts'
+export { peekDevice, type PeekedDevice } from './peek_device.ts'
 export {
   type DeviceAnswer,
   type DeviceHttp,
@@ -62,6 +63,7 @@ export {
   type Fetch,
 } from './device_http.ts'
 export {
+  listBundles,
   pullBundle,
   type PulledBundle,
   refreshDevice,
