@@ -1,6 +1,6 @@
-/** The interop room: formats of other systems, read. */
+/** The interop room: formats of other systems, read and, where asked, written. */
 export type { ForeignLog, LineFault } from './audit_lines.ts'
-export { type GrantexAuditOptions, readGrantexAudit } from './grantex_audit.ts'
+export * from './grantex/mod.ts'
 export { isTrusthandoff, readTrusthandoffEvents } from './trusthandoff_events.ts'
 export { type Manifest, type ManifestFile } from './modelseal_json.ts'
 export {

@@ -4,9 +4,9 @@
  *
  * The chain has nothing that a cut tail would miss: a log that ends early is whole by its own measure.
  */
-import { fromBase64Url, fromHex, toHex, utf8 } from '../bytes.ts'
-import { isSignetError } from '../errors.ts'
-import type { PublicKey } from '../keys/mod.ts'
+import { fromBase64Url, fromHex, toHex, utf8 } from '../../bytes.ts'
+import { isSignetError } from '../../errors.ts'
+import type { PublicKey } from '../../keys/mod.ts'
 import {
   type ForeignLog,
   type Line,
@@ -14,8 +14,8 @@ import {
   splitAudit,
   textOf,
   wellFormed,
-} from './audit_lines.ts'
-import { type LexicalJson, pythonCanonical } from './lexical_json.ts'
+} from '../audit_lines.ts'
+import { type LexicalJson, pythonCanonical } from '../lexical_json.ts'
 
 interface Dialect {
   readonly format: 'grantex-ts' | 'grantex-py'
