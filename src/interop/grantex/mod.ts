@@ -33,3 +33,17 @@ export {
   openGrantexFile,
   sealGrantexFile,
 } from './bundle_file.ts'
+export {
+  type EntryNote,
+  grantexGenesis,
+  type GrantexUpload,
+  hashHolds,
+  type JudgedUpload,
+  judgeGrantexUpload,
+  MAX_UPLOAD,
+  parseGrantexUpload,
+  type StoredChain,
+  type UploadContext,
+  type UploadedEntry,
+} from './offline_sync.ts'
+export { type OnlineAuditEntry, onlineAuditHash } from './online_audit.ts'
