@@ -4,9 +4,18 @@
  */
 import * as v from 'valibot'
 import { ALGORITHMS } from '../../algorithms.ts'
+import { derivePublic, toPkcs8 } from '../../crypto/mod.ts'
 import { SignetError } from '../../errors.ts'
 import { isObject, type JsonObject, type JsonValue, parseJson } from '../../json.ts'
-import { type Key, readPrivateKey, readPublicKeys } from '../../keys/mod.ts'
+import {
+  type Key,
+  type PublicKey,
+  publicKey,
+  readPrivateKey,
+  readPublicKeys,
+  toPem,
+  toPublicPem,
+} from '../../keys/mod.ts'
 import { conform } from '../../schema.ts'
 import {
   grantexKeys,
@@ -102,6 +111,29 @@ export async function grantexAuditKey({ offlineAuditKey }: GrantexBundle): Promi
     throw new SignetError('key_mismatch', 'the halves of the audit key do not belong together')
   }
   return key
+}
+
+/**
+ * A new audit key as Grantex's clients want it from the server: both halves in PEM, the private one in the clear.
+ * Legacy: a device of ours makes its own. The caller keeps the public half and forgets the rest.
+ */
+export async function newGrantexAuditKey(): Promise<
+  { readonly pem: GrantexBundle['offlineAuditKey']; readonly publicKey: PublicKey }
+> {
+  const entry = ALGORITHMS['Ed25519']
+  const privateKey = crypto.getRandomValues(new Uint8Array(entry.privateBytes!))
+  try {
+    const pair = { privateKey, publicKey: await derivePublic(entry, privateKey) }
+    const verifying = await publicKey(entry, pair.publicKey)
+    const pem = {
+      publicKey: toPublicPem(verifying),
+      privateKey: toPem('PRIVATE KEY', toPkcs8(entry, pair)),
+      algorithm: 'Ed25519',
+    } as const
+    return { pem, publicKey: verifying }
+  } finally {
+    privateKey.fill(0)
+  }
 }
 
 /** Options of {@link verifyGrantexBundle}. */

@@ -22,6 +22,7 @@ export {
   formatGrantexBundle,
   grantexAuditKey,
   type GrantexBundle,
+  newGrantexAuditKey,
   parseGrantexBundle,
   verifyGrantexBundle,
   type VerifyGrantexBundleOptions,
@@ -45,5 +46,6 @@ export {
   type StoredChain,
   type UploadContext,
   type UploadedEntry,
+  uploadedEntry,
 } from './offline_sync.ts'
 export { type OnlineAuditEntry, onlineAuditHash } from './online_audit.ts'

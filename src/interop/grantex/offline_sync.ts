@@ -113,25 +113,24 @@ export function parseGrantexUpload(body: Uint8Array): GrantexUpload {
   if (list.items.length > MAX_UPLOAD) {
     throw new SignetError('too_large', `more than ${MAX_UPLOAD} entries at once`)
   }
-  const entries = list.items.map((item): UploadedEntry => {
-    if (item.kind !== 'object') throw malformed('an entry is not an object')
-    const raw = text.slice(item.start, item.end)
-    // Read again from its own text, so that places are those in it.
-    const own = parseLexical(raw)
-    if (own.kind !== 'object') throw malformed('an entry is not an object')
-    const line = { json: own }
-    const { format, names } = dialectOf(line)
-    const seq = /^[1-9][0-9]{0,15}$/.test(numberOf(line)) ? Number(numberOf(line)) : 0
-    return {
-      text: raw,
-      json: own,
-      seq: Number.isSafeInteger(seq) ? seq : 0,
-      previous: textOf(line, names.previous) ?? '',
-      hash: textOf(line, 'hash') ?? '',
-      dialect: format,
-    }
-  })
+  const entries = list.items.map(({ start, end }) => uploadedEntry(text.slice(start, end)))
   return { bundleId, deviceId: textOf({ json }, 'deviceId'), entries }
+}
+
+/** Reads one entry by itself, so that places are those in its own text. Errors: `entry_malformed`, those of JSON. */
+export function uploadedEntry(text: string): UploadedEntry {
+  const json = parseLexical(text)
+  if (json.kind !== 'object') throw malformed('an entry is not an object')
+  const { format, names } = dialectOf({ json })
+  const seq = /^[1-9][0-9]{0,15}$/.test(numberOf({ json })) ? Number(numberOf({ json })) : 0
+  return {
+    text,
+    json,
+    seq: Number.isSafeInteger(seq) ? seq : 0,
+    previous: textOf({ json }, names.previous) ?? '',
+    hash: textOf({ json }, 'hash') ?? '',
+    dialect: format,
+  }
 }
 
 /** What stands before the first entry of a dialect. */

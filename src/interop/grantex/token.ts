@@ -74,12 +74,12 @@ export interface VerifyGrantexTokenOptions {
   readonly audience?: string | undefined
   /** Refuses tokens without `aud`, which Grantex's own bundles are. */
   readonly requireAudience?: boolean | undefined
+  /** Takes tokens for whomever: for the issuer itself, which is asked about all of them. */
+  readonly insecureAnyAudience?: boolean | undefined
   /** Scopes that must be in the token, each to the letter. */
   readonly scopes?: readonly string[] | undefined
   /** How often the grant may have been passed on at most. */
   readonly maxDepth?: number | undefined
-  /** Takes expired tokens: for a server that answers "expired" in its own words. */
-  readonly insecureIgnoreExpiry?: boolean | undefined
 }
 
 const MAX_SCOPES = 100
@@ -236,7 +236,7 @@ function checkUse(claims: GrantexClaims, options: VerifyGrantexTokenOptions): vo
   if (claims.issuedAt > now + skew) {
     throw new SignetError('token_not_yet_valid', 'the token begins in the future')
   }
-  if (options.insecureIgnoreExpiry !== true && now >= claims.expiresAt + skew) {
+  if (now >= claims.expiresAt + skew) {
     throw new SignetError('token_expired', 'the token has expired', {
       where: new Date(claims.expiresAt * 1000).toISOString(),
     })
@@ -244,7 +244,9 @@ function checkUse(claims: GrantexClaims, options: VerifyGrantexTokenOptions): vo
   const wrongAudience = claims.audience === undefined
     ? options.requireAudience === true
     : claims.audience !== options.audience
-  if (wrongAudience) throw new SignetError('token_audience', 'the token is not for this verifier')
+  if (wrongAudience && options.insecureAnyAudience !== true) {
+    throw new SignetError('token_audience', 'the token is not for this verifier')
+  }
   const missing = scopes.find((scope) => !claims.scopes.includes(scope))
   if (missing !== undefined) {
     throw new SignetError('scope_missing', `the grant has no scope ${quoted(missing)}`)
