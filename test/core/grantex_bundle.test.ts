@@ -131,10 +131,10 @@ test('verifyGrantexBundle() refuses each kind of being over, by its own code', a
     await assert.rejects(verifyGrantexBundle(one, trust), { code }, code)
   }
   await assert.rejects(verifyGrantexBundle(bundle, trust, { now: NOW + 7300 }), {
-    code: 'token_expired',
+    code: 'grant_expired',
   })
   await assert.rejects(verifyGrantexBundle(bundle, trust, { now: NOW - 100 }), {
-    code: 'token_not_yet_valid',
+    code: 'grant_not_yet_valid',
   })
 })
 

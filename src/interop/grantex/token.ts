@@ -119,8 +119,8 @@ export async function grantexKeys(jwks: JsonValue): Promise<ReadonlyMap<string, 
  *
  * Errors: `token_malformed`, `too_large`, `token_type` (another kind of token), `token_critical`,
  * `algorithm_mismatch` (anything but RS256), `signer_untrusted` (no or an unknown `kid`), `signature_invalid`,
- * `token_issuer`, `token_claims` (a claim is missing or not of its form), `token_audience`, `token_expired`,
- * `token_not_yet_valid`, `scope_missing`, `delegation_depth`.
+ * `token_issuer`, `token_claims` (a claim is missing or not of its form), `grant_audience`, `grant_expired`,
+ * `grant_not_yet_valid`, `scope_missing`, `grant_depth`.
  */
 export async function verifyGrantexToken(
   token: string,
@@ -234,10 +234,10 @@ function checkUse(claims: GrantexClaims, options: VerifyGrantexTokenOptions): vo
   if (!(skew >= 0 && skew <= 300)) throw new RangeError('skew is not between 0 and 300 seconds')
   if (!Number.isFinite(now)) throw new RangeError('now is no time')
   if (claims.issuedAt > now + skew) {
-    throw new SignetError('token_not_yet_valid', 'the token begins in the future')
+    throw new SignetError('grant_not_yet_valid', 'the token begins in the future')
   }
   if (now >= claims.expiresAt + skew) {
-    throw new SignetError('token_expired', 'the token has expired', {
+    throw new SignetError('grant_expired', 'the token has expired', {
       where: new Date(claims.expiresAt * 1000).toISOString(),
     })
   }
@@ -245,14 +245,14 @@ function checkUse(claims: GrantexClaims, options: VerifyGrantexTokenOptions): vo
     ? options.requireAudience === true
     : claims.audience !== options.audience
   if (wrongAudience && options.insecureAnyAudience !== true) {
-    throw new SignetError('token_audience', 'the token is not for this verifier')
+    throw new SignetError('grant_audience', 'the token is not for this verifier')
   }
   const missing = scopes.find((scope) => !claims.scopes.includes(scope))
   if (missing !== undefined) {
     throw new SignetError('scope_missing', `the grant has no scope ${quoted(missing)}`)
   }
   if (claims.depth > maxDepth) {
-    throw new SignetError('delegation_depth', `the grant was passed on ${claims.depth} times`)
+    throw new SignetError('grant_depth', `the grant was passed on ${claims.depth} times`)
   }
 }
 
