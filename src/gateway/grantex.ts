@@ -41,11 +41,11 @@ import {
   verifyToken,
 } from './grantex/grants.ts'
 import { exportEntries, syncOffline } from './grantex/sync.ts'
+import { RateError } from './rate.ts'
 import type { GatewayStore } from './store.ts'
+import type { Routes } from './world.ts'
 
-export type { GrantexDecision, GrantexWorld } from './grantex/call.ts'
-
-/** Options of {@link grantexFace}. */
+/** Options of {@link grantexRoutes}. */
 export interface GrantexOptions {
   /** Signs grant tokens: RS256, at least 2048 bits. */
   readonly key: Key
@@ -62,9 +62,6 @@ export interface GrantexOptions {
   /** Whoever asks for authority has approved it, and no person is asked. For tests only. */
   readonly insecureSandboxApproval?: boolean | undefined
 }
-
-/** Answers requests below its path; undefined for others. Throws nothing. */
-export type GrantexFace = (request: Request) => Promise<Response | undefined>
 
 /** Body of a request at most, as the original. */
 const MAX_BODY = 1024 * 1024
@@ -131,15 +128,26 @@ export async function newGrantexKey(
 
 const keyId = (digest: string) => `grantex:key:${digest}`
 
-/** Builds the face. Errors: `usage_invalid`, `algorithm_mismatch`. */
-export function grantexFace(world: GrantexWorld, options: GrantexOptions): GrantexFace {
-  const { path = '/grantex', rate = 600 } = options
+/** The dialect, for `dialects` of the gateway. Errors, when that is built: `usage_invalid`, `algorithm_mismatch`. */
+export function grantexRoutes(options: GrantexOptions): Routes {
+  return (app, world) => {
+    const { path = '/grantex' } = options
+    const answer = face(world, options, path)
+    app.all(`${path}/*`, (context) => answer(context.req.raw, context.env.requestId))
+  }
+}
+
+/** Answers requests below its path. Throws nothing. */
+function face(
+  world: GrantexWorld,
+  options: GrantexOptions,
+  path: string,
+): (request: Request, requestId: string) => Promise<Response> {
+  const { rate = 600 } = options
   const dialect = dialectOf(world, options, path)
   const count = counter(rate, world)
-  return async (request) => {
+  return async (request, requestId) => {
     const { pathname, searchParams } = new URL(request.url)
-    if (!pathname.startsWith(`${path}/`)) return undefined
-    const requestId = crypto.randomUUID()
     const headers = new Headers({ 'content-type': 'application/json', 'cache-control': 'no-store' })
     try {
       const found = routeOf(request.method, pathname.slice(path.length))
@@ -151,6 +159,7 @@ export function grantexFace(world: GrantexWorld, options: GrantexOptions): Grant
       const call: Call = { dialect, tenant, principal, params, query: searchParams, body }
       return respond(await found.handler(call), headers)
     } catch (error) {
+      if (error instanceof RateError) headers.set('retry-after', String(error.retryAfter))
       return respond(refused(error, requestId), headers)
     }
   }
@@ -206,7 +215,10 @@ interface Caller {
 /** Who calls: the developer of a key, or the principal of a session. A session is no key and a key no session. */
 async function callerOf(world: GrantexWorld, request: Request, access: Access): Promise<Caller> {
   if (access === 'public') return { id: '', tenant: '', principal: '' }
-  const unknown = () => new Refusal(401, 'UNAUTHORIZED', 'the API key or session is not known')
+  const unknown = () => {
+    world.count(request, 'start') // whoever guesses does not guess fast
+    return new Refusal(401, 'UNAUTHORIZED', 'the API key or session is not known')
+  }
   const [, secret] = /^bearer +([\x21-\x7e]{16,512})$/i.exec(
     request.headers.get('authorization') ?? '',
   ) ?? []
@@ -265,6 +277,8 @@ function refused(error: unknown, requestId: string): Answer {
   const [status, code, message, more]: [number, string, string, JsonObject] =
     error instanceof Refusal
       ? [error.status, error.code, error.message, error.more]
+      : isSignetError(error, 'rate_limited')
+      ? [429, 'RATE_LIMITED', `Rate limit exceeded; ${error.remedy ?? ''}`, {}]
       : isSignetError(error, 'store_conflict')
       ? [409, 'CONFLICT', 'somebody else changed it at the same time', {}]
       : [500, 'INTERNAL_ERROR', 'the server failed', {}]

@@ -151,7 +151,9 @@ export function stateSealer(kek: Kek, device: PublicKey): StateSealer {
         const rest = owned(sealed.slice(at + NONCE_BYTES))
         plain = new Uint8Array(await crypto.subtle.decrypt(params, key, rest))
       } catch (cause) {
-        throw new SignetError('key_mismatch', 'the state does not open: altered, or torn', { cause })
+        throw new SignetError('key_mismatch', 'the state does not open: altered, or torn', {
+          cause,
+        })
       }
       const limits = { what: 'device state', maxBytes: 4 * MAX_BUNDLE_LENGTH }
       const value = parseJson(fromUtf8(plain), limits)
@@ -225,7 +227,8 @@ export function memoryDeviceStorage(): MemoryDeviceStorage {
   const slots: (Bytes | undefined)[] = [undefined, undefined]
   return {
     slots,
-    load: () => Promise.resolve(slots.flatMap((state) => (state === undefined ? [] : [state.slice()]))),
+    load: () =>
+      Promise.resolve(slots.flatMap((state) => (state === undefined ? [] : [state.slice()]))),
     save(generation, state) {
       slots[generation % 2] = state.slice()
       return Promise.resolve()

@@ -14,7 +14,7 @@ import {
   type StoredChain,
   type UploadContext,
   writeGrantexEntry,
-} from '../../src/interop/mod.ts'
+} from '../../src/interop/grantex/mod.ts'
 import { generateKey, type Key } from '../../src/keys/mod.ts'
 
 const key = await generateKey(ALGORITHMS['Ed25519'])

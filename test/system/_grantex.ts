@@ -6,10 +6,13 @@ import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import process from 'node:process'
 import { test } from 'node:test'
-import { ALGORITHMS } from '../../src/algorithms.ts'
-import { derivePublic, toPkcs8 } from '../../src/crypto/mod.ts'
-import { type GrantexBundle, mintGrantexToken } from '../../src/interop/mod.ts'
-import { importKey, type Key, toPem, toPublicPem } from '../../src/keys/mod.ts'
+import {
+  grantexAuditKey,
+  type GrantexBundle,
+  mintGrantexToken,
+  newGrantexAuditKey,
+} from '../../src/interop/grantex/mod.ts'
+import type { Key } from '../../src/keys/mod.ts'
 
 const python = process.env.SIGNET_GRANTEX_PYTHON
 const isAbsent = python === undefined || !existsSync(python)
@@ -46,10 +49,7 @@ export function pythonProgram(): string {
 export async function someBundle(rsa: Key): Promise<{ bundle: GrantexBundle; audit: Key }> {
   const now = Math.floor(Date.now() / 1000)
   const iso = (seconds: number) => new Date(seconds * 1000).toISOString()
-  const entry = ALGORITHMS['Ed25519']
-  const privateKey = crypto.getRandomValues(new Uint8Array(32))
-  const pair = { privateKey, publicKey: await derivePublic(entry, privateKey) }
-  const audit = await importKey(entry, pair)
+  const { pem } = await newGrantexAuditKey()
   const grantToken = await mintGrantexToken(
     {
       issuer: 'https://signet.example',
@@ -66,20 +66,14 @@ export async function someBundle(rsa: Key): Promise<{ bundle: GrantexBundle; aud
     rsa,
   )
   const keys = [{ ...rsa.publicKey.jwk, use: 'sig', kid: rsa.publicKey.id }]
-  return {
-    audit,
-    bundle: {
-      bundleId: 'bundle_01HX',
-      grantToken,
-      jwksSnapshot: { keys, fetchedAt: iso(now), validUntil: iso(now + 3600) },
-      offlineAuditKey: {
-        publicKey: toPublicPem(audit.publicKey),
-        privateKey: toPem('PRIVATE KEY', toPkcs8(entry, pair)),
-        algorithm: 'Ed25519',
-      },
-      checkpointAt: now * 1000,
-      syncEndpoint: 'https://signet.example/v1/audit/offline-sync',
-      offlineExpiresAt: iso(now + 3600),
-    },
+  const bundle = {
+    bundleId: 'bundle_01HX',
+    grantToken,
+    jwksSnapshot: { keys, fetchedAt: iso(now), validUntil: iso(now + 3600) },
+    offlineAuditKey: pem,
+    checkpointAt: now * 1000,
+    syncEndpoint: 'https://signet.example/v1/audit/offline-sync',
+    offlineExpiresAt: iso(now + 3600),
   }
+  return { bundle, audit: await grantexAuditKey(bundle) }
 }

@@ -6,28 +6,11 @@ import type { GrantexTrust } from '../../interop/grantex/mod.ts'
 import { type JsonObject, type JsonValue, parseJson } from '../../json.ts'
 import type { Key } from '../../keys/mod.ts'
 import { conform } from '../../schema.ts'
-import type { AgentRecord, Asked } from '../records.ts'
-import type { GatewayStore } from '../store.ts'
-
-/** What a policy says to a request for authority. */
-export type GrantexDecision =
-  | { readonly effect: 'ask' }
-  | { readonly effect: 'deny'; readonly reason?: string | undefined }
-  | { readonly effect: 'allow'; readonly principal: string }
+import type { Asked } from '../records.ts'
+import type { World } from '../world.ts'
 
 /** What the dialect needs of the gateway. */
-export interface GrantexWorld {
-  /** Origin of the gateway. */
-  readonly issuer: string
-  /** Where everything is kept. */
-  readonly store: GatewayStore
-  /** Policies. */
-  decide(
-    asked: Asked & { readonly agent: AgentRecord; readonly principalHint?: string | undefined },
-  ): GrantexDecision | Promise<GrantexDecision>
-  /** Whole seconds since 1970. */
-  now(): number
-}
+export type GrantexWorld = Pick<World, 'issuer' | 'store' | 'decide' | 'now' | 'count'>
 
 /** The dialect's own settings, checked and completed. */
 export interface Dialect {
