@@ -40,6 +40,15 @@ import {
   verifyGrant,
   verifyToken,
 } from './grantex/grants.ts'
+import { evidencePack, exportAudit, exportGrants, summary } from './grantex/compliance.ts'
+import { permissionsPage, permissionsScript } from './grantex/permissions.ts'
+import {
+  changePolicy,
+  createPolicy,
+  deletePolicy,
+  getPolicy,
+  listPolicies,
+} from './grantex/policies.ts'
 import { exportEntries, syncOffline } from './grantex/sync.ts'
 import { RateError } from './rate.ts'
 import type { GatewayStore } from './store.ts'
@@ -101,6 +110,17 @@ const ROUTES: readonly (readonly [string, string, Access, Handler])[] = [
   ['GET', '/v1/principal/grants', 'session', principalGrants],
   ['GET', '/v1/principal/audit', 'session', principalAudit],
   ['DELETE', '/v1/principal/grants/:', 'session', principalRevoke],
+  ['GET', '/permissions', 'public', permissionsPage],
+  ['GET', '/permissions.js', 'public', permissionsScript],
+  ['POST', '/v1/policies', 'key', createPolicy],
+  ['GET', '/v1/policies', 'key', listPolicies],
+  ['GET', '/v1/policies/:', 'key', getPolicy],
+  ['PATCH', '/v1/policies/:', 'key', changePolicy],
+  ['DELETE', '/v1/policies/:', 'key', deletePolicy],
+  ['GET', '/v1/compliance/summary', 'key', summary],
+  ['GET', '/v1/compliance/export/grants', 'key', exportGrants],
+  ['GET', '/v1/compliance/export/audit', 'key', exportAudit],
+  ['GET', '/v1/compliance/evidence-pack', 'key', evidencePack],
   ['POST', '/v1/consent-bundles', 'key', createBundle],
   ['GET', '/v1/consent-bundles', 'key', listBundles],
   ['GET', '/v1/consent-bundles/:', 'key', getBundle],
@@ -285,12 +305,13 @@ function refused(error: unknown, requestId: string): Answer {
   return { status, body: { message, code, requestId, ...more } }
 }
 
-function respond({ status, body, type }: Answer, headers: Headers): Response {
+function respond({ status, body, type, policy }: Answer, headers: Headers): Response {
   if (body === undefined) {
     headers.delete('content-type')
     return new Response(null, { status, headers })
   }
   if (type !== undefined) headers.set('content-type', type)
+  if (policy !== undefined) headers.set('content-security-policy', policy)
   return new Response(typeof body === 'string' ? body : JSON.stringify(body), { status, headers })
 }
 

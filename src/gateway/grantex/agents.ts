@@ -7,7 +7,13 @@ import { everyRecord, retrying } from '../store.ts'
 import { agentOf, didOf, revokeGrants } from './authority.ts'
 import { type Answer, bodyOf, type Call, iso, scopeList, text } from './call.ts'
 
-const redirects = v.pipe(v.array(v.pipe(text(2000), v.url())), v.maxLength(20))
+/** To a site over TLS, or to this machine (RFC 8252 §7.3); no fragment (RFC 6749 §3.1.2). */
+const redirect = v.pipe(
+  text(2000),
+  v.url(),
+  v.regex(/^(https:\/\/|http:\/\/(127\.0\.0\.1|\[::1\]|localhost)[:/])[^#]*$/),
+)
+const redirects = v.pipe(v.array(redirect), v.maxLength(20))
 const NEW = v.object({
   name: text(200),
   description: v.optional(v.pipe(v.string(), v.maxLength(2000))),

@@ -63,6 +63,10 @@ export interface NewGrant {
   readonly expiresAt: number
   readonly request?: string | undefined
   readonly parent?: GrantRecord | undefined
+  /** Part of the parent for the same agent: not passed on, but ended with it. */
+  readonly isPart?: boolean | undefined
+  /** Until when the first token is good. Default: as the grant. */
+  readonly tokenExpiresAt?: number | undefined
 }
 
 /** A grant and its first token, to be committed with whatever belongs to it. */
@@ -71,8 +75,8 @@ export async function newGrant(
   given: NewGrant,
 ): Promise<{ readonly grant: GrantRecord; readonly changes: readonly Change[] }> {
   const now = dialect.world.now()
-  const { parent } = given
-  const depth = parent === undefined ? 0 : (extraOf(parent)?.depth ?? 0) + 1
+  const { parent, isPart = false } = given
+  const depth = parent === undefined ? 0 : (extraOf(parent)?.depth ?? 0) + (isPart ? 0 : 1)
   const bare: GrantRecord = {
     id: newId('grnt_', now * 1000),
     agent: given.agent,
@@ -91,10 +95,10 @@ export async function newGrant(
       dialect: 'grantex',
       developer: given.developer,
       depth,
-      ...(parent === undefined ? {} : { parentAgent: didOf(parent.agent) }),
+      ...(parent === undefined || isPart ? {} : { parentAgent: didOf(parent.agent) }),
     },
   }
-  const { grant, change } = await newToken(dialect, bare)
+  const { grant, change } = await newToken(dialect, bare, given.tokenExpiresAt)
   return { grant, changes: [{ put: 'grant', record: grant, version: 0 }, change] }
 }
 
@@ -119,7 +123,7 @@ export async function newToken(
     issuedAt: now,
     expiresAt: Math.min(expiresAt, grant.expiresAt),
     parentAgent: extra.parentAgent,
-    parentGrant: grant.parent,
+    parentGrant: extra.depth === 0 ? undefined : grant.parent,
     depth: extra.depth,
   }, dialect.signer)
   return {

@@ -35,6 +35,7 @@ import {
 } from './call.ts'
 import { agentsOf } from './agents.ts'
 import { checkScopes } from './consent.ts'
+import { isAllowedByPolicy } from './policies.ts'
 
 /** 168 hours. */
 const MOST_OFFLINE = 7 * 86_400
@@ -177,12 +178,13 @@ async function authority(
     )
   }
   // The token is narrower than the grant: what was asked, not all that was once consented to.
-  const child = scopesOf(asked).length < scopesOf(consented.record.asked).length
+  const isPart = scopesOf(asked).length < scopesOf(consented.record.asked).length
   const expiresAt = Math.min(now + asked.duration, consented.record.expiresAt)
-  if (child) {
+  if (isPart) {
     return await newGrant(dialect, {
-      ...{ agent: agent.id, principal, developer: tenant, asked, expiresAt },
-      parent: consented.record,
+      ...{ agent: agent.id, principal, developer: tenant, asked, isPart },
+      ...{ parent: consented.record, expiresAt: consented.record.expiresAt },
+      tokenExpiresAt: expiresAt,
     })
   }
   const { grant, change } = await newToken(dialect, consented.record, expiresAt)
@@ -192,18 +194,14 @@ async function authority(
   }
 }
 
-/** What policies say. Errors: 403 `POLICY_DENIED`. */
+/** Whether a bundle may come to be without a person. Errors: 403 `POLICY_DENIED`. */
 async function isAllowed(
   dialect: Dialect,
   agent: AgentRecord,
   principal: string,
   asked: Asked,
 ): Promise<boolean> {
-  const decision = await dialect.world.decide({ ...asked, agent, principalHint: principal })
-  if (decision.effect === 'deny') {
-    throw new Refusal(403, 'POLICY_DENIED', decision.reason ?? 'a policy denies it')
-  }
-  return dialect.isSandbox || decision.effect === 'allow' && decision.principal === principal
+  return await isAllowedByPolicy(dialect, agent, principal, asked) || dialect.isSandbox
 }
 
 /** The grant of this principal to this agent that has the scopes and holds longest. */

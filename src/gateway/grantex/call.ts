@@ -57,6 +57,8 @@ export interface Answer {
   readonly body?: JsonObject | string | undefined
   /** Default: JSON. */
   readonly type?: string | undefined
+  /** Content-Security-Policy. Default: that of the gateway, which allows nothing. */
+  readonly policy?: string | undefined
 }
 
 /** A refusal in Grantex's words. */

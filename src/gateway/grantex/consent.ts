@@ -4,6 +4,7 @@ import { toBase64Url, utf8 } from '../../bytes.ts'
 import { digestOf, newId, newSecret } from '../ids.ts'
 import type { GrantRecord, RequestRecord } from '../records.ts'
 import { type Change, retrying, type Stored } from '../store.ts'
+import { isAllowedByPolicy } from './policies.ts'
 import { agentOf, effective, newGrant, newToken, revokeGrants, supersede } from './authority.ts'
 import {
   type Answer,
@@ -40,7 +41,7 @@ const AUTHORIZE = v.object({
 /** `POST /v1/authorize`: policy, then a person. In the sandbox whoever asks has approved. */
 export async function authorize(call: Call): Promise<Answer> {
   const { dialect, tenant } = call
-  const { store, decide, now: clock } = dialect.world
+  const { store, now: clock } = dialect.world
   const asks = bodyOf(call, AUTHORIZE)
   const duration = secondsOf(asks.expiresIn)
   if (duration === undefined || duration > MOST_SECONDS) {
@@ -49,11 +50,7 @@ export async function authorize(call: Call): Promise<Answer> {
   const { record: agent } = await agentOf(dialect, tenant, asks.agentId, true)
   checkScopes(agent.tools, asks.scopes)
   const asked = askedFor(asks.scopes, duration, dialect.maxDepth, asks.audience)
-  const decision = await decide({ ...asked, agent, principalHint: asks.principalId })
-  if (decision.effect === 'deny') {
-    throw new Refusal(403, 'POLICY_DENIED', decision.reason ?? 'a policy denies it')
-  }
-  const isAllowed = decision.effect === 'allow' && decision.principal === asks.principalId
+  const isAllowed = await isAllowedByPolicy(dialect, agent, asks.principalId, asked)
   const now = clock()
   const id = newId('areq_', now * 1000)
   const pending: RequestRecord = {

@@ -115,7 +115,7 @@ export async function listGrants(call: Call): Promise<Answer> {
 }
 
 /** The caller's grants, agent by agent. */
-async function* grantsOf(call: Call, agentId?: string): AsyncGenerator<GrantRecord> {
+export async function* grantsOf(call: Call, agentId?: string): AsyncGenerator<GrantRecord> {
   const { records } = call.dialect.world.store
   for await (const { record: agent } of agentsOf(call)) {
     if (agentId !== undefined && agent.id !== agentId) continue
@@ -260,7 +260,8 @@ export async function principalRevoke(call: Call): Promise<Answer> {
   return { status: 204 }
 }
 
-function grantView(grant: GrantRecord, now: number): JsonObject {
+/** A grant as it is told. */
+export function grantView(grant: GrantRecord, now: number): JsonObject {
   const extra = extraOf(grant)!
   return {
     grantId: grant.id,
