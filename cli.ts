@@ -31,6 +31,12 @@ const backends: Backends = {
     (await import('./backends/replace.ts')).replaceFile(path, bytes, expected),
   publishersMemory: async () => (await import('./backends/publishers_state.ts')).publishersState(),
   logStorage: async (folder) => (await import('./backends/log_fs.ts')).fileLogStorage(folder),
+  gatewayStore: async (folder) =>
+    (await import('./backends/gateway_folder.ts')).openGatewayFolder(folder),
+  witnessStore: async (path) =>
+    (await import('./backends/witness_sqlite.ts')).sqliteWitnessStore(path),
+  serveHttp: async (handler, options) =>
+    await (await import('./backends/serve.ts')).serve(handler, options),
   sha256: async () => (await import('./backends/node_sha256.ts')).nodeSha256,
   runtime: runtime(),
   inventory: async () => (await import('./backends/inventory.ts')).inventory(),

@@ -197,9 +197,7 @@ function transaction<T>(database: DatabaseSync, work: () => T): T {
 function apply(sql: Sql, change: Change): void {
   if ('status' in change) return setStatus(sql, change)
   if ('append' in change) return append(sql, change)
-  const [kind, id] = 'put' in change
-    ? [change.put, change.record.id]
-    : [change.remove, change.id]
+  const [kind, id] = 'put' in change ? [change.put, change.record.id] : [change.remove, change.id]
   const row = sql('SELECT version FROM record WHERE kind = ? AND id = ?').get(kind, id)
   if (Number(row?.version ?? 0) !== change.version) throw conflict()
   sql('DELETE FROM record_key WHERE kind = ? AND id = ?').run(kind, id)

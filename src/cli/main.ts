@@ -26,6 +26,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./log.ts')).logCommands(context),
   ],
   [
+    'serve',
+    'give grants, take the logs of devices in, and take authority back',
+    async (context) => (await import('./serve.ts')).serveCommand(context),
+  ],
+  [
     'doctor',
     'say what runs on what here',
     async (context) => (await import('./doctor.ts')).doctorCommand(context),

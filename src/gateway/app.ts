@@ -7,6 +7,7 @@ import { verifyRequest } from '../envelope/mod.ts'
 import { SignetError } from '../errors.ts'
 import type { Key, PublicKey } from '../keys/mod.ts'
 import { agentRoutes } from './agents.ts'
+import { auditRoutes } from './audit.ts'
 import { authorizeRoutes } from './authorize.ts'
 import { readBody } from './body.ts'
 import { bundleRoutes } from './bundles.ts'
@@ -21,6 +22,7 @@ import { RateError, rateLimiter, RATES, type Rates } from './rate.ts'
 import { signInRoutes } from './sign_in.ts'
 import { statusRoutes } from './status.ts'
 import type { GatewayStore } from './store.ts'
+import { syncRoutes } from './sync.ts'
 import { tokenRoutes } from './token.ts'
 import type { Ceilings, Decide, GatewayEnv, GatewayEvent, Routes, World } from './world.ts'
 
@@ -72,10 +74,12 @@ const ROUTES: readonly Routes[] = [
   signInRoutes,
   tokenRoutes,
   bundleRoutes,
+  syncRoutes,
   statusRoutes,
   introspectRoutes,
   agentRoutes,
   grantAdminRoutes,
+  auditRoutes,
 ]
 
 /** Builds the gateway. Errors: `usage_invalid` (issuer, ceilings), `key_usage`. */
@@ -118,7 +122,7 @@ export function gateway(options: GatewayOptions): Gateway {
       took: performance.now() - started,
       error: env.error,
     })
-    return finish(response, env.requestId, world.issuer)
+    return finish(response, env.requestId, world)
   }
 }
 
@@ -202,8 +206,10 @@ const DEFAULT_HEADERS: Readonly<Record<string, string>> = {
   'x-frame-options': 'DENY',
 }
 
-function finish(response: Response, requestId: string, issuer: string): Response {
+function finish(response: Response, requestId: string, { issuer, now }: World): Response {
   const headers = new Headers(response.headers)
+  // Devices without a good clock go by ours.
+  headers.set('date', new Date(now() * 1000).toUTCString())
   for (const [name, value] of Object.entries(DEFAULT_HEADERS)) {
     if (!headers.has(name)) headers.set(name, value)
   }

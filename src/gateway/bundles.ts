@@ -4,6 +4,7 @@
  */
 import { SignetError } from '../errors.ts'
 import type { VerifiedRequest } from '../envelope/mod.ts'
+import { headOf } from './device_log.ts'
 import { deviceKey, nextBundle } from './issue.ts'
 import type { BundleRecord } from './records.ts'
 import { bundleStanding, requireActive } from './standing.ts'
@@ -62,7 +63,8 @@ export async function refreshed(world: World, id: string): Promise<BundleRecord>
   if (stored === undefined) throw new SignetError('not_found', 'there is no such bundle')
   requireActive(await bundleStanding(world, stored.record), 'the bundle')
   const grant = (await world.store.records.get('grant', stored.record.grant))!.record
-  const record = await nextBundle(world, stored.record, grant)
+  const head = await headOf(world.store, stored.record.device)
+  const record = await nextBundle(world, stored.record, grant, head)
   await world.store.commit([{ put: 'bundle', record, version: stored.version }])
   return record
 }

@@ -104,7 +104,7 @@ async function bundleJson(world: World, bundle: BundleRecord): Promise<object> {
     created_at: createdAt,
     expires_at: expiresAt,
     seen_at: seenAt,
-    entries: await world.store.logs.size(id),
+    entries: await world.store.logs.size(device),
     ...await bundleStanding(world, bundle),
   }
 }

@@ -120,16 +120,16 @@ async function seal(
     keys: world.published,
     keysExpireAt: expiresAt,
     statusLists: [await statusListToken(world, grant.place.list, expiresAt)],
-    log: { origin: logOrigin(world, id), acknowledged },
+    log: { origin: logOrigin(world, device.id), acknowledged },
     sync: `${world.issuer}/bundles/${id}`,
     offline: { maxAge: offlineAge, skew: SKEW },
   }, world.key)
   return { jws, generation, expiresAt }
 }
 
-/** The name of the log of a bundle's device. */
-export function logOrigin(world: World, bundle: string): string {
-  return `${new URL(world.issuer).host}/bundles/${bundle}`
+/** The name of a device's log: one for all of its bundles. */
+export function logOrigin(world: World, device: string): string {
+  return `${new URL(world.issuer).host}/devices/${device}`
 }
 
 /** A device's key of its JWK. Errors: `jwk_malformed`, `algorithm_unsupported`, `key_exposed`, `key_usage`. */

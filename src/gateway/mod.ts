@@ -6,9 +6,9 @@ export { type RateClass, RateError, type Rates } from './rate.ts'
 export {
   type Ceilings,
   type Decide,
-  type Decision,
   type GatewayEnv,
   type GatewayEvent,
+  type PolicyDecision,
   type Routes,
   type World,
 } from './world.ts'

@@ -7,13 +7,18 @@ import type { World } from './world.ts'
 
 const PREFIX = 'sgop_'
 
-/** Makes an operator's key. Shown once; only its digest is kept. */
+/**
+ * Makes an operator's key. Shown once; only its digest is kept. `show` is called before it counts, so that what it does
+ * (write it to a file) is done even if the process ends in between.
+ */
 export async function newOperatorKey(
   store: GatewayStore,
   name: string,
   now: number,
+  show: (key: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<string> {
   const key = newSecret(PREFIX)
+  await show(key)
   const record: OperatorRecord = { id: await digestOf(key), name, createdAt: now }
   await store.commit([{ put: 'operator', record, version: 0 }])
   return key

@@ -32,6 +32,9 @@ const BY_CODE: { readonly [code in ErrorCode]?: number } = {
   constraint_unknown: 400,
   grant_widened: 400,
   key_expired: 403,
+  // Of the keys that others send; ours were looked at when the gateway was made.
+  algorithm_unsupported: 400,
+  key_usage: 400,
 }
 
 /** OAuth's names of errors (RFC 6749 §5.2, RFC 8707, RFC 9396), by code and else by kind. */
@@ -47,6 +50,8 @@ const OAUTH_BY_CODE: { readonly [code in ErrorCode]?: string } = {
   policy_denied: 'access_denied',
   rate_limited: 'temporarily_unavailable',
   io_failed: 'temporarily_unavailable',
+  algorithm_unsupported: 'invalid_request',
+  key_usage: 'invalid_request',
 }
 const OAUTH_BY_KIND: Readonly<Record<ErrorKind, string>> = {
   usage: 'invalid_request',

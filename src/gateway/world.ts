@@ -9,7 +9,7 @@ import type { AgentRecord, Asked, RequestRecord } from './records.ts'
 import type { GatewayStore } from './store.ts'
 
 /** What a policy says to a request for authority. */
-export type Decision =
+export type PolicyDecision =
   | { readonly effect: 'ask' }
   | { readonly effect: 'deny'; readonly reason?: string | undefined }
   /** Allowed at once, on behalf of `principal`. */
@@ -18,7 +18,7 @@ export type Decision =
 /** The hook of policies: asked before any person is. */
 export type Decide = (
   asked: Asked & { readonly agent: AgentRecord; readonly principalHint?: string | undefined },
-) => Decision | Promise<Decision>
+) => PolicyDecision | Promise<PolicyDecision>
 
 /** Longest times and deepest chains that are given. Seconds. */
 export interface Ceilings {

@@ -23,6 +23,53 @@ export {
   type VerifiedBundle,
 } from './bundle.ts'
 export {
+  type AdapterOptions,
+  type AiTool,
+  guardAiTool,
+  guardMcpTool,
+  type McpExtra,
+  type McpHandler,
+  type McpToolResult,
+} from './adapters.ts'
+export {
+  guard,
+  type Guarded,
+  type GuardedObject,
+  guardObject,
+  type GuardOptions,
+  type MethodGuards,
+} from './guard.ts'
+export {
+  type ActContext,
+  type ActOptions,
+  type Device,
+  type DeviceSettings,
+  type ServerContact,
+} from './device.ts'
+export type { UnresolvedIntent } from './device_log.ts'
+export {
+  deviceKek,
+  type DeviceStorage,
+  type MemoryDeviceStorage,
+  memoryDeviceStorage,
+} from './device_state.ts'
+export { openDevice, type OpenDeviceOptions } from './open_device.ts'
+export {
+  type DeviceAnswer,
+  type DeviceHttp,
+  deviceHttp,
+  type DeviceHttpOptions,
+  type Fetch,
+} from './device_http.ts'
+export {
+  pullBundle,
+  type PulledBundle,
+  refreshDevice,
+  syncDevice,
+  type SyncDeviceOptions,
+  type SyncResult,
+} from './sync_device.ts'
+export {
   type OfflineAuthority,
   offlineError,
   type OfflineFinding,

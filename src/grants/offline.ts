@@ -8,6 +8,8 @@ import { type ErrorCode, isSignetError, quoted, SignetError } from '../errors.ts
 import type { PublicKey } from '../keys/mod.ts'
 import { openBundle, type VerifiedBundle } from './bundle.ts'
 import { thumbprintUri } from './holder_key.ts'
+import type { LinkStatus } from './authorize.ts'
+import type { StatusRef } from './claims.ts'
 import { checkStatusListAge, openStatusList, type VerifiedStatusList } from './status_list.ts'
 import type { VerifiedGrant } from './verified.ts'
 import { type TrustedIssuer, verifyGrant } from './verify.ts'
@@ -94,20 +96,33 @@ export class OfflineAuthority {
   readonly bundle: VerifiedBundle
   /** The grant; undefined where it does not verify. */
   readonly grant: VerifiedGrant | undefined
-  readonly #lists: readonly VerifiedStatusList[]
+  readonly #lists: ReadonlyMap<string, VerifiedStatusList>
   readonly #lasting: readonly OfflineFinding[]
 
   /** Called by {@link openOffline} alone. */
   constructor(
     bundle: VerifiedBundle,
     grant: VerifiedGrant | undefined,
-    lists: readonly VerifiedStatusList[],
+    lists: ReadonlyMap<string, VerifiedStatusList>,
     lasting: readonly OfflineFinding[],
   ) {
     this.bundle = bundle
     this.grant = grant
     this.#lists = lists
     this.#lasting = lasting
+  }
+
+  /** What was found when the bundle was opened, and time cannot change. */
+  get lasting(): readonly OfflineFinding[] {
+    return this.#lasting
+  }
+
+  /** What the bundle's lists say of a link, whatever their age. */
+  statusOf({ uri, idx }: StatusRef): LinkStatus {
+    const list = this.#lists.get(uri)
+    if (list === undefined || idx >= list.size) return 'unknown'
+    const verdict = list.verdict(idx)
+    return verdict === 'invalid' ? 'revoked' : verdict
   }
 
   /**
@@ -142,7 +157,7 @@ export class OfflineAuthority {
       if (grant.issuedAt > time + skew) add('grant_not_yet_valid', 'the grant is from the future')
       if (time >= grant.expiresAt + skew) add('grant_expired', 'the grant has expired')
     }
-    for (const list of this.#lists) {
+    for (const list of this.#lists.values()) {
       try {
         checkStatusListAge(list, { now: time, skew, maxAge })
       } catch (error) {
@@ -176,6 +191,11 @@ export class OfflineAuthority {
     if (findings.length > 1) findings.sort((a, b) => rank(a) - rank(b))
     return { ok: findings.length === 0, worst: findings[0], findings, time }
   }
+}
+
+/** Whether a finding is about whose a thing is, or who signed it, and not about time or revocation. */
+export function isForged({ code }: OfflineFinding): boolean {
+  return SEVERITY.indexOf(code) < SEVERITY.indexOf('device_state_rolled_back')
 }
 
 function rank({ code }: OfflineFinding): number {
@@ -213,7 +233,7 @@ export async function openOffline(
     const finding = statusFinding(lists.get(status.uri), status, `token ${quoted(jti)}`)
     if (finding !== undefined) findings.push(finding)
   }
-  return new OfflineAuthority(bundle, grant, [...lists.values()], findings)
+  return new OfflineAuthority(bundle, grant, lists, findings)
 }
 
 /** The lists of a bundle by their address; of two for one address the newer. */
