@@ -101,7 +101,7 @@ async function measure(row: Row) {
   const { times = 1 } = row
   for (let round = 0; round < row.rounds; round++) {
     const [before, after] = [await timed(row.base, 1), await timed(row.work, times)]
-    if (round < row.rounds / 10) continue // warms up
+    if (round < row.rounds / 4) continue // warms up
     base!.push(before)
     own!.push(after)
     ratios!.push(row.ratio === 'time' ? after / before : before / after)
