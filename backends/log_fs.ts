@@ -7,12 +7,12 @@
  * frame is `SGJ1`, length of the record (4 bytes), running number (8), the first 16 bytes of SHA-256 over
  * length, number and record, and the record. One write and one fdatasync make a record durable.
  */
-import { hash } from 'node:crypto'
 import * as nodeFs from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { type Bytes, concat, owned } from '../src/bytes.ts'
 import { SignetError } from '../src/errors.ts'
 import { type Change, type LogStorage, type LogWriter, parseTilePath } from '../src/log/mod.ts'
+import { nodeSha256 } from './node_sha256.ts'
 import { type HeldLock, takeLock } from './sqlite_lock.ts'
 
 /** The part of `node:fs/promises` that is used; tests inject faults here. */
@@ -49,7 +49,14 @@ export function fileLogStorage(folder: string, options: FileLogOptions = {}): Lo
     async lock() {
       const own = join(folder, '.signet')
       try {
+        // The log itself is for a web server to read; only its folder .signet is not.
+        const made = await fs.mkdir(folder, { recursive: true })
         await fs.mkdir(own, { recursive: true, mode: 0o700 })
+        if (made !== undefined) {
+          for (let at = resolve(folder); at.length >= resolve(made).length; at = dirname(at)) {
+            await syncFolder(fs, dirname(at))
+          }
+        }
       } catch (cause) {
         throw new SignetError('io_failed', 'cannot make the folder of the log', {
           where: own,
@@ -226,23 +233,34 @@ class FileWriter implements LogWriter {
 
   async #writeAllResources(changes: readonly Change[]): Promise<void> {
     const folders = new Set<string>()
-    const queue = [...changes]
+    const queue = changes.filter(({ bytes }) => bytes !== undefined)
     const work = async () => {
       for (let change = queue.shift(); change !== undefined; change = queue.shift()) {
         await this.#write(change, folders)
       }
     }
     await Promise.all(Array.from({ length: Math.min(PARALLEL, queue.length) }, work))
+    const emptied = new Set<string>()
+    for (const { path, bytes } of changes) {
+      if (bytes === undefined) await this.#remove(path, emptied)
+    }
     for (const folder of folders) await syncFolder(this.#fs, folder)
+    for (const folder of emptied) {
+      if (!folders.has(folder)) await syncFolder(this.#fs, folder, 'ENOENT')
+    }
+  }
+
+  async #remove(path: string, emptied: Set<string>): Promise<void> {
+    const file = resourcePath(this.#folder, path)
+    await this.#fs.rm(file, { force: true, recursive: true })
+    // What was forgotten or pruned must not be there again after a power cut. Partial tiles do no harm then.
+    if (!path.endsWith('.p')) emptied.add(dirname(file))
   }
 
   async #write({ path, bytes }: Change, folders: Set<string>): Promise<void> {
     const file = resourcePath(this.#folder, path)
     const parent = dirname(file)
-    if (bytes === undefined) {
-      await this.#fs.rm(file, { force: true, recursive: true })
-      return
-    }
+    if (bytes === undefined) return
     const secret = path.startsWith('private/')
     const made = await this.#fs.mkdir(parent, {
       recursive: true,
@@ -295,17 +313,21 @@ interface Scan {
 }
 
 function encodeFrame(record: Bytes, number: number): Bytes {
-  const head = new Uint8Array(HEAD_BYTES)
-  const view = new DataView(head.buffer)
-  head.set(MAGIC)
-  view.setUint32(4, record.length)
-  view.setBigUint64(8, BigInt(number))
-  head.set(checksum(head, record), 16)
-  return concat(head, record)
+  const frame = new Uint8Array(HEAD_BYTES + record.length)
+  const view = new DataView(frame.buffer)
+  frame.set(record, HEAD_BYTES)
+  // Length and number stand right before the record for a moment, so that what is hashed is one piece.
+  view.setUint32(20, record.length)
+  view.setBigUint64(24, BigInt(number))
+  const sum = nodeSha256(frame.subarray(20))
+  frame.set(MAGIC)
+  frame.copyWithin(4, 20, 32)
+  frame.set(sum.subarray(0, 16), 16)
+  return frame
 }
 
 function checksum(head: Uint8Array, record: Uint8Array): Uint8Array {
-  return hash('sha256', concat(head.subarray(4, 16), record), 'buffer').subarray(0, 16)
+  return nodeSha256(concat(head.subarray(4, 16), record)).subarray(0, 16)
 }
 
 /** The frame at an offset, or undefined if none is whole there. */
@@ -358,12 +380,16 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array, position: number)
 }
 
 /** Makes names durable. Where folders cannot be opened (Windows) the file system sees to it. */
-async function syncFolder(fs: FileSystem, folder: string): Promise<void> {
+async function syncFolder(
+  fs: FileSystem,
+  folder: string,
+  ...fine: readonly string[]
+): Promise<void> {
   let handle: FileHandle
   try {
     handle = await fs.open(folder, 'r')
   } catch (error) {
-    if (isCode(error, 'EISDIR', 'EPERM', 'EACCES')) return
+    if (isCode(error, 'EISDIR', 'EPERM', 'EACCES', ...fine)) return
     throw error
   }
   try {

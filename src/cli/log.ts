@@ -9,24 +9,17 @@ import {
   type Log,
   type LogEvent,
   openCheckpoint,
-  openLog,
   parseEntry,
-  type Recovery,
-  requestCosignature,
   TILE_WIDTH,
 } from '../log/mod.ts'
-import { action, common, group, several, wholeNumber, withKeys } from './command.ts'
-import type { CliContext, CommonFlags, Run } from './context.ts'
+import { action, common, group, wholeNumber } from './command.ts'
+import type { CliContext, Run } from './context.ts'
 import { lines } from './lines.ts'
-import {
-  fileAnchor,
-  originOf,
-  readPublished,
-  type TrustFlags,
-  trustOf,
-  withTrust,
-} from './log_trust.ts'
+import { withForgetting } from './log_forget.ts'
+import { readPublished, type TrustFlags, withTrust } from './log_trust.ts'
 import { checkpointJson, verifyTarget } from './log_verify.ts'
+import { witnessCommands } from './log_witness.ts'
+import { withWriter, type WriterFlags, writing } from './log_writer.ts'
 import { printable } from './text.ts'
 
 const EXAMPLES = `
@@ -92,11 +85,8 @@ export function logCommands(context: CliContext): Command {
     .option('--to <index>', 'one past the last entry; default: all', wholeNumber)
     .requiredOption('--out <file>', 'where to')
     .action(action(context, exportEntries))
-  withWriter(log.command('witness'))
-    .description("have a policy's witnesses cosign the newest checkpoint")
-    .argument('<log>', 'folder of the log')
-    .requiredOption('--policy <file>', 'who the witnesses are (C2SP tlog-policy, with URLs)')
-    .action(action(context, witness))
+  log.addCommand(witnessCommands(context))
+  withForgetting(context, log)
   withWriter(log.command('import'))
     .description('check the log of another system and take it in, its lines byte for byte')
     .argument('<log>', 'folder of the log, made if need be')
@@ -119,61 +109,6 @@ export function logCommands(context: CliContext): Command {
 }
 
 type ImportFlags = WriterFlags & { readonly signer?: string; readonly acceptFaults?: boolean }
-
-interface WriterFlags extends CommonFlags {
-  readonly key: string
-  readonly origin?: string
-  readonly alsoSign?: string[]
-  readonly anchor?: string
-}
-
-function withWriter(command: Command): Command {
-  return withKeys(command)
-    .requiredOption('--key <uri>', "the log's Ed25519 or ML-DSA-44 key")
-    .option('--origin <name>', "the log's name, such as example.com/audit; needed when it is made")
-    .option('--also-sign <uri>', 'a further key that signs each checkpoint (ML-DSA-44)', several)
-    .option('--anchor <file>', 'keep the newest checkpoint there too, and compare with it first')
-}
-
-/** Opens a log for writing after the flags, and closes it whatever happens. */
-async function writing<T>(
-  run: Run,
-  folder: string,
-  flags: WriterFlags,
-  work: (log: Log) => Promise<T>,
-): Promise<T> {
-  const storage = await run.backends.logStorage(folder)
-  const origin = flags.origin ?? await originOf(storage)
-  if (origin === undefined) {
-    throw new SignetError('usage_invalid', `there is no log in ${folder}`, {
-      remedy: 'to make one, give it a name: --origin example.com/audit',
-    })
-  }
-  const ring = await run.keyring()
-  const keys = []
-  try {
-    for (const uri of [flags.key, ...flags.alsoSign ?? []]) keys.push(await ring.open(uri))
-    const log = await openLog(storage, keys[0]!, {
-      origin,
-      alsoSign: keys.slice(1),
-      anchor: flags.anchor === undefined ? undefined : fileAnchor(run, flags.anchor),
-      sha256: await run.backends.sha256(),
-      onFault: (error) => run.say(`warning: ${printable((error as Error).message)}`),
-    })
-    if (log.recovery.entries > 0 || log.recovery.cut > 0) run.say(recoveryText(log.recovery))
-    try {
-      return await work(log)
-    } finally {
-      await log.close()
-    }
-  } finally {
-    for (const key of keys) await key.close()
-  }
-}
-
-function recoveryText({ entries, cut }: Recovery): string {
-  return `recovered: ${entries} entries were in the journal only, ${cut} bytes of a torn write were cut`
-}
 
 const EVENT_FLAGS = ['type', 'actor', 'subject', 'action', 'outcome', 'ref', 'trace'] as const
 
@@ -298,35 +233,4 @@ async function exportEntries(
     { from, to, size: head.size, file: flags.out },
     `entries ${from} to ${to - 1} are in ${flags.out}`,
   )
-}
-
-async function witness(
-  run: Run,
-  flags: WriterFlags & { policy: string },
-  folder: string,
-): Promise<number> {
-  return await writing(run, folder, flags, async (log) => {
-    const { policy } = await trustOf(run, flags, log.origin)
-    const current = await log.checkpoint()
-    const gathered: string[] = []
-    const answers: { witness: string; ok: boolean; error?: string }[] = []
-    for (const one of policy!.witnesses.filter(({ url }) => url !== undefined)) {
-      try {
-        const got = await requestCosignature(one, log.view(), current, { signal: run.signal })
-        gathered.push(...got)
-        answers.push({ witness: one.name, ok: true })
-      } catch (error) {
-        if (!(error instanceof SignetError) || error.code === 'aborted') throw error
-        // A witness that knows another history is no mere outage.
-        if (error.kind === 'content') throw error
-        answers.push({ witness: one.name, ok: false, error: error.message })
-      }
-    }
-    if (gathered.length > 0) await log.cosign(current, gathered)
-    const text = answers.map(({ witness, ok, error }) =>
-      `${printable(witness)}: ${ok ? 'cosigned' : printable(error!)}`
-    )
-    run.answer({ size: current.size, answers }, text.join('\n'))
-    return answers.some(({ ok }) => ok) ? 0 : 2
-  })
 }

@@ -1,6 +1,6 @@
 /** `signet log verify`: a whole log, a proof, or an exported range, and a verdict that a person understands. */
 import { fromUtf8, utf8 } from '../bytes.ts'
-import { parseNote } from '../envelope/mod.ts'
+import { formatVkey, parseNote } from '../envelope/mod.ts'
 import { SignetError } from '../errors.ts'
 import {
   checkPolicy,
@@ -97,7 +97,7 @@ async function verifyFolder(run: Run, flags: VerifyFlags, folder: string): Promi
   if (drawn > 0) run.terminal.err('\r\x1b[2K')
   if (flags.html !== undefined) {
     const witnesses = cosigners(published)
-    const facts = { checkpoint, anchored: published.anchored?.size, witnesses, now: Date.now() }
+    const facts = { checkpoint, anchored: published.anchored, witnesses, now: Date.now() }
     const page = utf8(reportPage(report, entries!, facts))
     await run.backends.writeFile(flags.html, page, { overwrite: true, mode: 0o644 })
   }
@@ -174,6 +174,7 @@ export function checkpointJson(
       id: verifier.id,
       algorithm: verifier.key.algorithm.name,
       time,
+      vkey: formatVkey(verifier),
     })),
   }
 }

@@ -117,9 +117,8 @@ export function memoryGatewayStore(options: StoreOptions = {}): GatewayStore {
 function nameOf(change: Change): string {
   if ('status' in change) return `status ${change.status} ${change.index}`
   if ('append' in change) return `log ${change.append}`
-  return 'put' in change
-    ? `record ${change.put} ${change.record.id}`
-    : `record ${change.remove} ${change.id}`
+  if ('put' in change) return `record ${change.put} ${change.record.id}`
+  return `record ${change.remove} ${change.id}`
 }
 
 function getOr<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -162,10 +162,8 @@ export interface BundleRecord {
 
 /** What is known of a device's log. Its entries are in {@link DeviceLogs}. */
 export interface LogRecord {
-  /** The name under which its entries are kept. */
+  /** Thumbprint of the device's key; its entries are kept under the same name. A device has one log for all bundles. */
   readonly id: string
-  /** Whose log. */
-  readonly bundle: string
   /** What the sync protocol needs to go on: origin, size, root, newest checkpoint. */
   readonly state: JsonObject
   /** When something of it came last. */
@@ -281,7 +279,7 @@ export const KEYS: {
     `place:${place.list}/${place.index}`,
   ],
   bundle: ({ agent, grant, device }) => [`agent:${agent}`, `grant:${grant}`, `device:${device}`],
-  log: ({ bundle }) => [`bundle:${bundle}`],
+  log: () => [],
   finding: ({ bundle }) => [`bundle:${bundle}`],
   operator: ({ tenant }) => [tenant && `tenant:${tenant}`],
   session: ({ principal }) => [`principal:${principal}`],

@@ -81,6 +81,7 @@ export {
   memoryDeviceStorage,
 } from './device_state.ts'
 export { openDevice, type OpenDeviceOptions } from './open_device.ts'
+export { peekDevice, type PeekedDevice } from './peek_device.ts'
 export {
   type DeviceAnswer,
   type DeviceHttp,
@@ -88,7 +89,9 @@ export {
   type DeviceHttpOptions,
   type Fetch,
 } from './device_http.ts'
+export { type BundleRequest, type BundleWish, requestBundle } from './request_bundle.ts'
 export {
+  listBundles,
   pullBundle,
   type PulledBundle,
   refreshDevice,

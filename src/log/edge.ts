@@ -57,17 +57,33 @@ export class TreeEdge {
   /** Appends one leaf; gives the tiles that it filled. */
   append(leaf: Bytes): FullTile[] {
     const full: FullTile[] = []
-    let hash = leaf
-    let height = 0
-    this.#push(0, hash, full)
+    this.#push(0, leaf, full)
+    this.#carry(leaf, 0, full)
+    this.#size++
+    return full
+  }
+
+  /** Appends a full tile of leaves by the root over it, to a tree of full tiles; gives the tiles above that it filled. */
+  appendTile(root: Bytes): FullTile[] {
+    if (this.#size % TILE_WIDTH !== 0) {
+      throw new TypeError('the tree ends with a tile that is not full')
+    }
+    const full: FullTile[] = []
+    this.#push(1, root, full)
+    this.#carry(root, HEIGHT, full)
+    this.#size += TILE_WIDTH
+    return full
+  }
+
+  #carry(subtree: Bytes, from: number, full: FullTile[]): void {
+    let hash = subtree
+    let height = from
     for (; this.#nodes[height] !== undefined; height++) {
       hash = this.#hasher.node(this.#nodes[height]!, hash)
       this.#nodes[height] = undefined
       if ((height + 1) % HEIGHT === 0) this.#push((height + 1) / HEIGHT, hash, full)
     }
     this.#nodes[height] = hash
-    this.#size++
-    return full
   }
 
   /** A copy that grows by itself. */

@@ -25,8 +25,7 @@ import {
   openCheckpoint,
   type VerifiedCheckpoint,
 } from './checkpoint.ts'
-import type { FullTile } from './edge.ts'
-import { draftEntry, type EntryDraft, finishEntry, type LogEvent } from './entry.ts'
+import { draftEntry, type EntryDraft, finishEntry, type LogEvent, parseEntry } from './entry.ts'
 import { encodeRecord, type JournalSealer, journalSealer } from './journal.ts'
 import { portableSha256, type Sha256, type TreeHasher, treeHasher } from './merkle.ts'
 import type { LogProof } from './proof.ts'
@@ -83,6 +82,8 @@ const MAX_BATCH_BYTES = 4 * 1024 * 1024
 /** With so many entries or bytes to publish it is done at once; with eight times that, appends wait for it. */
 const PUBLISH_AT = 8192
 const PUBLISH_AT_BYTES = 8 * 1024 * 1024
+/** After so many missing bundles in a row, older ones are taken to be pruned: a power cut may leave gaps. */
+const PRUNE_GAP = 64
 /** A clock that stands behind the newest entry by more than this is told in the log. */
 const CLOCK_TOLERANCE = 2000
 
@@ -259,8 +260,11 @@ export class Log {
   }
 
   /**
-   * Deletes the bodies of whole bundles before an index; the hashes stay, and so do all proofs. Told in an
-   * entry `log.pruned`. Gives the index of the first body that is kept.
+   * Deletes the bodies of whole bundles before an index, and the openings of their private fields; the
+   * hashes stay, and so do all proofs. Told in an entry `log.pruned`. Gives the index of the first body that
+   * is kept. What disks and backups keep of deleted files is beyond this.
+   *
+   * Errors: `log_corrupt` for a body that is not as it was logged: it is evidence, and stays.
    */
   async prune(before: number): Promise<number> {
     this.#checkOpen()
@@ -268,14 +272,36 @@ export class Log {
     // The last bundle stays: the time of the newest entry is in it.
     const bundles = Math.floor(Math.min(before, size - 1) / TILE_WIDTH)
     if (!(bundles > 0)) return 0
+    const there = await this.#prunable(bundles)
+    if (there.length === 0) return bundles * TILE_WIDTH
     await this.#appendOwn({ type: 'log.pruned', data: { before: bundles * TILE_WIDTH } })
-    for (let n = bundles - 1; n >= 0; n--) {
+    // The oldest first: should it end in the middle, what is left is a log that was pruned less far.
+    for (const { n, secret } of there) {
+      for (const index of secret) this.#unpublished.forget(index)
       const path = tilePath({ level: 'entries', n, width: TILE_WIDTH })
-      if (await this.#parts.storage.read(path) === undefined) break
+      // A partial bundle may have outlived the writer that filled it.
+      this.#unpublished.remove(`${path}.p`)
       this.#unpublished.remove(path)
     }
     await this.checkpoint()
     return bundles * TILE_WIDTH
+  }
+
+  /** The bundles below `end` that are there, in order, and which of their entries have openings. */
+  async #prunable(end: number): Promise<{ readonly n: number; readonly secret: number[] }[]> {
+    const view = this.view()
+    const there: { n: number; secret: number[] }[] = []
+    for (let n = end - 1, missing = 0; n >= 0 && missing < PRUNE_GAP; n--) {
+      const bundle = await view.bundle(n).catch((error) => {
+        if (isSignetError(error, 'log_missing')) return undefined
+        throw error
+      })
+      missing = bundle === undefined ? missing + 1 : 0
+      if (bundle === undefined) continue
+      const secret = [...bundle.keys()].filter((i) => parseEntry(bundle[i]!).private !== undefined)
+      there.push({ n, secret: secret.map((i) => n * TILE_WIDTH + i) })
+    }
+    return there.reverse()
   }
 
   /** Waits for all appends, publishes, and gives the lock back. Idempotent. */
@@ -392,16 +418,18 @@ export class Log {
       drafts.push(draftEntry({ type: 'log.clock', data }, { own: true }))
     }
     const first = this.size
-    const edge = this.#state.edge.clone()
-    const tiles: FullTile[] = []
     const openings = new Map<number, Bytes>()
+    const iso = new Date(time).toISOString()
     const entries = drafts.map((draft, i) => {
-      const entry = utf8(finishEntry(draft, first + i, time))
-      tiles.push(...edge.append(hasher.leaf(entry)))
       if (draft.opening !== undefined) openings.set(first + i, draft.opening)
-      return entry
+      return utf8(finishEntry(draft, first + i, iso))
     })
-    await writer.append(await encodeRecord({ first, entries, openings }, sealer))
+    const written = writer.append(await encodeRecord({ first, entries, openings }, sealer))
+    written.catch(() => {}) // it is waited for below
+    // The tree grows while the disk writes.
+    const edge = this.#state.edge.clone()
+    const tiles = entries.flatMap((entry) => edge.append(hasher.leaf(entry)))
+    await written
     this.#clockBehind = behind
     this.#state = { edge, time }
     this.#unpublished.add(entries, tiles, openings)

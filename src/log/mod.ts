@@ -71,6 +71,13 @@ export {
 export { type LogReader, LogView, type ViewOptions } from './view.ts'
 export { openingPath } from './unpublished.ts'
 export { exportRange, type VerifiedRange, verifyRange } from './range.ts'
+export {
+  type BundleChecker,
+  bundleChecker,
+  type BundleFault,
+  type CheckOptions,
+  type EntryBundleReport,
+} from './bundle_report.ts'
 export { type LogReport, verifyLog, type VerifyLogOptions } from './verify.ts'
 export {
   type CosignOptions,

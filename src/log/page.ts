@@ -4,14 +4,15 @@
  */
 import { fromUtf8 } from '../bytes.ts'
 import type { VerifiedCheckpoint } from './checkpoint.ts'
+import { MAX_FAULTS } from './bundle_report.ts'
 import type { LogReport } from './verify.ts'
 
 /** What the page shows besides the report. */
 export interface PageFacts {
   /** The verified checkpoint. */
   readonly checkpoint: VerifiedCheckpoint
-  /** Entries of the anchored checkpoint, if there was an anchor. */
-  readonly anchored?: number | undefined
+  /** The anchored checkpoint, if there was an anchor. */
+  readonly anchored?: VerifiedCheckpoint | undefined
   /** Names of a policy's witnesses, and whether they cosigned. */
   readonly witnesses?: readonly { readonly name: string; readonly cosigned: boolean }[] | undefined
   /** When it was verified, milliseconds since 1970. */
@@ -21,6 +22,8 @@ export interface PageFacts {
 /** Entries that the page lists. */
 const LISTED = 200
 const BARS = 80
+/** Rows of the timeline at most; then two become one. */
+const ROWS = 2048
 
 /** Collects what the page shows of the entries; hand `add` to `verifyLog` as `onEntry`. Its size is bounded. */
 export interface PageEntries {
@@ -28,7 +31,7 @@ export interface PageEntries {
   add(index: number, entry: Uint8Array): void
   /** Entries by type, most frequent first. */
   readonly types: ReadonlyMap<string, number>
-  /** Time and number of entries, one row for every 256. */
+  /** Number of entries, and the time of the first of them; at most 2048 rows. */
   readonly times: readonly { readonly time: string; readonly count: number }[]
   /** The newest entries. */
   readonly newest: readonly { readonly index: number; readonly text: string }[]
@@ -37,23 +40,45 @@ export interface PageEntries {
 /** An empty collection. */
 export function pageEntries(): PageEntries {
   const types = new Map<string, number>()
-  const times: { time: string; count: number }[] = []
+  let times: { time: string; count: number }[] = []
+  let perRow = 1
   const newest: { index: number; text: string }[] = []
   return {
     types,
-    times,
+    get times() {
+      return times
+    },
     newest,
     add(index, entry) {
-      const text = fromUtf8(entry)
-      const { type, time } = JSON.parse(text)
-      const name = types.has(String(type)) || types.size < 50 ? String(type) : 'others'
+      const { text, type, time } = shown(entry)
+      const name = types.has(type) || types.size < 50 ? type : 'others'
       types.set(name, (types.get(name) ?? 0) + 1)
       const row = times.at(-1)
-      if (row === undefined || row.count === 256) times.push({ time: String(time), count: 1 })
-      else row.count++
+      if (row !== undefined && row.count < perRow) row.count++
+      else {
+        if (times.length === ROWS) {
+          times = times.filter((_, i) => i % 2 === 0).map(({ time }, i) => ({
+            time,
+            count: times[2 * i]!.count + times[2 * i + 1]!.count,
+          }))
+          perRow *= 2
+        }
+        times.push({ time, count: 1 })
+      }
       newest.push({ index, text })
       if (newest.length > 2 * LISTED) newest.splice(0, LISTED)
     },
+  }
+}
+
+/** What the page says of an entry. A log may hold what is none; the report has a fault for it then. */
+function shown(entry: Uint8Array): { text: string; type: string; time: string } {
+  try {
+    const text = fromUtf8(entry)
+    const { type, time } = JSON.parse(text)
+    return { text, type: String(type), time: String(time) }
+  } catch {
+    return { text: `${entry.length} bytes that are no entry`, type: 'unreadable', time: '' }
   }
 }
 
@@ -73,15 +98,20 @@ export function reportPage(report: LogReport, entries: PageEntries, facts: PageF
 <body>
 <header class="${whole ? 'good' : 'bad'}">
 <h1>${escape(head.origin)}</h1>
-<p>${whole ? `All ${head.size} entries are whole` : `Not whole: ${faults.length} faults`}</p>
+<p>${whole ? wholeCount(head.size) : `Not whole: ${faultCount(report)}`}</p>
 </header>
 <main>
 ${section('What is proved, and by whom', proved(report, facts))}
 ${faults.length === 0 ? '' : section('Faults', faultList(report))}
-${section('Timeline', timeline(entries))}
+${section('Timeline', timeline(report, entries))}
 ${section('Kinds of entries', kinds(entries))}
-${section('Checkpoint', `<pre>${escape(facts.checkpoint.note)}</pre>`)}
-${section(`Newest entries`, listed(entries))}
+${section('Checkpoint', checkpointText(facts.checkpoint))}
+${
+    facts.anchored === undefined
+      ? ''
+      : section('Checkpoint of the anchor', checkpointText(facts.anchored))
+  }
+${section('Newest entries', listed(entries))}
 </main>
 <footer>Verified ${
     escape(new Date(facts.now).toISOString())
@@ -117,13 +147,32 @@ function proved({ head, pruned, times, verified }: LogReport, facts: PageFacts):
     'Anchor',
     anchored === undefined
       ? 'none was given: a cut tail would not be noticed'
-      : `the first ${anchored} entries are those of the anchor; ${head.size - anchored} came after`,
+      : `the first ${anchored.size} entries are those of the anchor; ${
+        head.size - anchored.size
+      } came after`,
   ])
   return `<table>${
     rows.map(([name, value]) => `<tr><th>${escape(name)}</th><td>${escape(value)}</td></tr>`).join(
       '',
     )
   }</table>`
+}
+
+function wholeCount(size: number): string {
+  return size === 1 ? 'The only entry is whole' : `All ${size} entries are whole`
+}
+
+function faultCount({ faults }: LogReport): string {
+  if (faults.length === 1) return '1 fault'
+  return faults.length < MAX_FAULTS ? `${faults.length} faults` : `${MAX_FAULTS} faults or more`
+}
+
+/** What was signed; the signatures, which may be long, on demand. */
+function checkpointText({ note }: VerifiedCheckpoint): string {
+  const end = note.indexOf('\n\n') + 1
+  return `<pre>${
+    escape(note.slice(0, end))
+  }</pre><details><summary>as it was signed</summary><pre>${escape(note)}</pre></details>`
 }
 
 function faultList({ faults }: LogReport): string {
@@ -133,11 +182,11 @@ function faultList({ faults }: LogReport): string {
   }</ol>`
 }
 
-function timeline({ times }: PageEntries): string {
+function timeline({ times: span }: LogReport, { times }: PageEntries): string {
+  const [first, last] = [Date.parse(span?.first ?? ''), Date.parse(span?.last ?? '')]
   const points = times.map(({ time, count }) => ({ at: Date.parse(time), count }))
-    .filter(({ at }) => !Number.isNaN(at))
-  const [first, last] = [points[0]?.at, points.at(-1)?.at]
-  if (first === undefined || last === undefined) return '<p>No entry was read.</p>'
+    .filter(({ at }) => at >= first && at <= last)
+  if (points.length === 0) return '<p>No entry was read.</p>'
   const bars = Array.from({ length: BARS }, () => 0)
   for (const { at, count } of points) {
     const bar = Math.min(BARS - 1, Math.floor((at - first) / Math.max(1, last - first) * BARS))
@@ -150,7 +199,9 @@ function timeline({ times }: PageEntries): string {
       100 - height
     }" width="9" height="${height}"><title>${count} entries</title></rect>`
   })
-  return `<svg viewBox="0 0 ${BARS * 10} 100" role="img" aria-label="entries over time">${
+  return `<svg viewBox="0 0 ${
+    BARS * 10
+  } 100" preserveAspectRatio="none" role="img" aria-label="entries over time">${
     shapes.join('')
   }</svg><p class="axis"><span>${iso(first)}</span><span>${iso(last)}</span></p>`
 }
@@ -202,8 +253,10 @@ h1{margin:0;font-size:1.4rem;overflow-wrap:anywhere}header p{margin:.25rem 0 0;f
 h2{font-size:1.1rem;margin:2rem 0 .5rem}
 table{border-collapse:collapse;width:100%}
 th,td{text-align:left;vertical-align:top;padding:.2rem .75rem .2rem 0;border-top:1px solid #8884;overflow-wrap:anywhere}
-th{white-space:nowrap;font-weight:600}
+th{white-space:nowrap;font-weight:600;width:1%}
+details{font-size:.85rem}summary{cursor:pointer}
 pre,code{font:.85rem/1.4 ui-monospace,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
+table.entries code{word-break:break-all}
 svg{width:100%;height:6rem;fill:#2f6fb3;background:#8881}
 .axis{display:flex;justify-content:space-between;margin:.2rem 0;font-size:.8rem}
 footer{margin:2rem 0;font-size:.85rem;opacity:.8}

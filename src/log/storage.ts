@@ -32,8 +32,9 @@ export interface LogWriter {
    */
   append(record: Bytes): Promise<void>
   /**
-   * Writes resources, each whole or not at all, and resolves when all would survive a power cut. The last
-   * change is not visible before all others are durable. Afterwards records that were appended before this
+   * Writes and deletes resources, each whole or not at all, and resolves when all would survive a power cut
+   * (but partial tiles that are deleted may come back). Deletions come after what is written before the last
+   * change, in their order. The last change is not visible before all others are durable. Afterwards records that were appended before this
    * call (not: before `changes` settled) are forgotten. If it throws (`io_failed`), none is forgotten.
    */
   publish(changes: Promise<readonly Change[]>): Promise<void>

@@ -1,12 +1,17 @@
 /** Full verification: every entry against its leaf, every tile against the tree, the tree against the root. */
-import { type Bytes, equalBytes, fromUtf8 } from '../bytes.ts'
-import { type ErrorCode, isSignetError, SignetError } from '../errors.ts'
+import { type Bytes, equalBytes } from '../bytes.ts'
+import { type ErrorCode, SignetError } from '../errors.ts'
 import { checkAborted } from '../keys/mod.ts'
+import {
+  type BundleChecker,
+  bundleChecker,
+  type EntryBundleReport,
+  MAX_FAULTS,
+} from './bundle_report.ts'
 import type { TreeHead } from './checkpoint.ts'
 import { type FullTile, TreeEdge } from './edge.ts'
-import { parseEntry } from './entry.ts'
 import { defaultHasher, type TreeHasher } from './merkle.ts'
-import { decodeBundle, decodeTile, TILE_WIDTH, tilePath, widthAt } from './tile.ts'
+import { TILE_WIDTH, tilePath, widthAt } from './tile.ts'
 import { type LogReader, readTile } from './view.ts'
 
 /** Options of {@link verifyLog}. */
@@ -22,8 +27,10 @@ export interface VerifyLogOptions {
    * `time` are looked at.
    */
   readonly strict?: boolean | undefined
-  /** Given each entry that is as it was logged, in order. */
+  /** Given each entry that is as it was logged, in order. With it all is done on the calling thread. */
   readonly onEntry?: ((index: number, entry: Bytes) => void) | undefined
+  /** Checks the bundles, such as on several threads. Default: the calling thread, with the reader and hasher. */
+  readonly checker?: BundleChecker | undefined
 }
 
 /** What verification found. */
@@ -42,9 +49,6 @@ export interface LogReport {
   readonly times?: { readonly first: string; readonly last: string } | undefined
 }
 
-const MAX_FAULTS = 100
-const READ_AHEAD = 16
-
 /**
  * Verifies a log under the head of a checkpoint, which the caller has verified. Faults do not end the work:
  * all are reported. Whether the checkpoint is the newest, an anchor or witnesses tell.
@@ -56,27 +60,26 @@ export async function verifyLog(
   head: TreeHead,
   options: VerifyLogOptions = {},
 ): Promise<LogReport> {
-  const run = new Verification(reader, head, options)
-  const bundles = Math.ceil(head.size / TILE_WIDTH)
-  const ahead: Promise<readonly [Bytes | undefined, Bytes | undefined]>[] = []
-  for (let n = 0; n < bundles; n++) {
-    checkAborted(options.signal)
-    for (let next = n + ahead.length; ahead.length < READ_AHEAD && next < bundles; next++) {
-      const reading = run.read(next)
-      reading.catch(() => {}) // its turn comes
-      ahead.push(reading)
-    }
-    await run.bundle(n, ...await ahead.shift()!)
-    options.onProgress?.(Math.min(head.size, (n + 1) * TILE_WIDTH), head.size)
+  const { hasher = defaultHasher, onEntry, onProgress, signal } = options
+  const check = onEntry === undefined ? options.checker : undefined
+  const bundles = { start: 0, end: Math.ceil(head.size / TILE_WIDTH) }
+  const run = new Verification(reader, head, hasher)
+  let n = 0
+  checkAborted(signal)
+  for await (
+    const report of (check ?? bundleChecker(reader, hasher, onEntry))(bundles, head.size, options)
+  ) {
+    checkAborted(signal)
+    await run.bundle(n++, report)
+    onProgress?.(Math.min(head.size, n * TILE_WIDTH), head.size)
   }
   return await run.report()
 }
 
+/** Puts the reports of bundles together, in order: what holds between them, and the tree above them. */
 class Verification {
   readonly #reader: LogReader
   readonly #head: TreeHead
-  readonly #options: VerifyLogOptions
-  readonly #hasher: TreeHasher
   readonly #edge: TreeEdge
   readonly #faults: SignetError[] = []
   #verified = 0
@@ -84,50 +87,28 @@ class Verification {
   #first: string | undefined
   #last = ''
 
-  constructor(reader: LogReader, head: TreeHead, options: VerifyLogOptions) {
+  constructor(reader: LogReader, head: TreeHead, hasher: TreeHasher) {
     this.#reader = reader
     this.#head = head
-    this.#options = options
-    this.#hasher = options.hasher ?? defaultHasher
-    this.#edge = new TreeEdge(this.#hasher)
+    this.#edge = new TreeEdge(hasher)
   }
 
-  async read(n: number): Promise<readonly [Bytes | undefined, Bytes | undefined]> {
-    const width = widthAt('entries', n, this.#head.size)
-    return await Promise.all([
-      readTile(this.#reader, { level: 'entries', n, width }),
-      readTile(this.#reader, { level: 0, n, width }),
-    ])
-  }
-
-  async bundle(n: number, bundle: Bytes | undefined, tile: Bytes | undefined): Promise<void> {
-    const width = widthAt('entries', n, this.#head.size)
-    const path = tilePath({ level: 0, n, width })
-    const entries = this.#entries(n, width, bundle)
-    const stored = this.#leaves(path, width, tile)
-    if (entries === undefined && stored === undefined) {
-      this.#fault(
-        'log_corrupt',
-        `entries ${n * TILE_WIDTH} to ${n * TILE_WIDTH + width - 1} are lost`,
-        path,
-      )
+  async bundle(n: number, report: EntryBundleReport): Promise<void> {
+    const { root, leaves = [], missing, verified, first, last, faults } = report
+    if (missing) this.#missing(n)
+    if (first !== undefined && first.time < this.#last) {
+      const where = `entry ${first.index}`
+      this.#fault('entry_malformed', `time runs back at ${where}`, where)
     }
-    for (let i = 0; i < width; i++) {
-      const index = n * TILE_WIDTH + i
-      const entry = entries?.[i]
-      const leaf = entry === undefined ? undefined : this.#hasher.leaf(entry)
-      const expected = stored?.[i]
-      if (leaf !== undefined && expected !== undefined && !equalBytes(leaf, expected)) {
-        this.#fault('log_corrupt', `entry ${index} is not what was logged`, `entry ${index}`)
-      } else if (entry !== undefined) {
-        this.#entry(index, entry)
-      }
-      const full = this.#edge.append(expected ?? leaf ?? new Uint8Array(32))
-      for (const tile of full) {
-        // Level 0 is what was just read; the tiles above must be what follows from it.
-        if (tile.level !== 0) await this.#compare(tile)
-      }
-    }
+    for (const { code, message, where } of faults) this.#fault(code, message, where)
+    this.#verified += verified
+    this.#first ??= first?.time
+    if (last !== undefined && last > this.#last) this.#last = last
+    const filled = root === undefined
+      ? leaves.flatMap((leaf) => this.#edge.append(leaf))
+      : this.#edge.appendTile(root)
+    // Level 0 is what was just read; the tiles above must be what follows from it.
+    for (const tile of filled) await this.#compare(tile)
   }
 
   async report(): Promise<LogReport> {
@@ -153,52 +134,12 @@ class Verification {
     }
   }
 
-  #entries(n: number, width: number, bundle: Bytes | undefined): Bytes[] | undefined {
+  #missing(n: number): void {
+    const width = widthAt('entries', n, this.#head.size)
     const path = tilePath({ level: 'entries', n, width })
-    if (bundle === undefined) {
-      // Pruning takes bodies from the beginning only.
-      if (this.#verified === 0 && width === TILE_WIDTH) this.#pruned += width
-      else this.#fault('log_corrupt', `${path} is missing`, path)
-      return undefined
-    }
-    try {
-      return decodeBundle(bundle, width, path)
-    } catch (error) {
-      this.#keep(error)
-      return undefined
-    }
-  }
-
-  #leaves(path: string, width: number, tile: Bytes | undefined): Bytes[] | undefined {
-    if (tile === undefined) {
-      this.#fault('log_corrupt', `${path} is missing`, path)
-      return undefined
-    }
-    try {
-      return decodeTile(tile, width, path)
-    } catch (error) {
-      this.#keep(error)
-      return undefined
-    }
-  }
-
-  #entry(index: number, entry: Bytes): void {
-    const where = `entry ${index}`
-    try {
-      const { seq, time } = this.#options.strict === true ? parseEntry(entry) : glance(entry)
-      if (seq !== index) this.#fault('entry_malformed', `${where} says that it is ${seq}`, where)
-      if (typeof time !== 'string' || time < this.#last) {
-        this.#fault('entry_malformed', `time runs back at ${where}`, where)
-      } else {
-        this.#last = time
-        this.#first ??= time
-      }
-    } catch (error) {
-      if (!isSignetError(error)) throw error
-      this.#fault(error.code, `${where}: ${error.message}`, where)
-    }
-    this.#verified++
-    this.#options.onEntry?.(index, entry)
+    // Pruning takes bodies from the beginning only.
+    if (this.#verified === 0 && width === TILE_WIDTH) this.#pruned += width
+    else this.#fault('log_corrupt', `${path} is missing`, path)
   }
 
   async #compare(tile: FullTile): Promise<void> {
@@ -212,21 +153,7 @@ class Verification {
   }
 
   #fault(code: ErrorCode, message: string, where: string): void {
-    this.#keep(new SignetError(code, message, { where }))
-  }
-
-  #keep(error: unknown): void {
-    if (!isSignetError(error)) throw error
-    if (this.#faults.length < MAX_FAULTS) this.#faults.push(error)
-  }
-}
-
-/** Place and time of an entry without the cost of strict reading. */
-function glance(entry: Bytes): { seq: unknown; time: unknown } {
-  try {
-    const { seq, time } = JSON.parse(fromUtf8(entry, 'log entry'))
-    return { seq, time }
-  } catch (cause) {
-    throw new SignetError('entry_malformed', 'it is no JSON object', { cause })
+    if (this.#faults.length >= MAX_FAULTS) return
+    this.#faults.push(new SignetError(code, message, { where }))
   }
 }

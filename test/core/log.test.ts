@@ -298,18 +298,52 @@ test('forgetting destroys the content, and every proof still holds', async () =>
   await log.close()
 })
 
-test('pruning takes bodies away and leaves every proof', async () => {
+test('pruning refuses to delete a body that is not as it was logged: it is evidence', async () => {
   const lab = new Lab()
   const log = await openLog(lab, key, quiet)
-  const { entry, index } = await log.append({ type: 'test' })
   await fill(log, 600)
+  await log.checkpoint()
+  const bytes = lab.resources.get('tile/entries/000')!
+  bytes[100]! ^= 1
+  await assert.rejects(log.prune(512), { code: 'log_corrupt' })
+  assert.ok(lab.resources.has('tile/entries/000') && lab.resources.has('tile/entries/001'))
+  await log.close()
+})
+
+test('pruning takes up where an earlier one ended in the middle', async () => {
+  const lab = new Lab()
+  const log = await openLog(lab, key, quiet)
+  await fill(log, 1400)
+  await log.checkpoint()
+  lab.resources.delete('tile/entries/002') // a gap, as a power cut may leave it
+  assert.equal(await log.prune(1024), 1024)
+  const left = [...lab.resources.keys()].filter((path) => path.startsWith('tile/entries/'))
+  assert.deepEqual(left.filter((path) => !path.startsWith('tile/entries/005.p/')), [
+    'tile/entries/004',
+  ])
+  const { size } = log
+  assert.equal(await log.prune(1024), 1024)
+  assert.equal(log.size, size, 'there was nothing to tell')
+  await log.close()
+})
+
+test('pruning takes bodies, their openings and partial bundles away, and leaves every proof', async () => {
+  const lab = new Lab()
+  const log = await openLog(lab, key, quiet)
+  const { entry, index } = await log.append({ type: 'test', private: { name: 'Ada Lovelace' } })
+  await log.checkpoint()
+  await fill(log, 600)
+  const late = await log.append({ type: 'test', private: { name: 'Bob' } })
   assert.equal(await log.prune(520), 512)
   await verifyProof(await log.prove(index), entry, { log: log.verifiers })
   await assert.rejects(log.view().entry(index), { code: 'log_missing' })
+  const kept = [...lab.resources.values(), ...lab.journal].map(toHex).join()
+  assert.ok(!kept.includes(toHex(utf8('Ada Lovelace'))) && !kept.includes(toHex(entry)))
+  assert.ok(lab.resources.has(openingPath(late.index)))
   assert.equal(parseEntry(await log.view().entry(512)).seq, 512)
   await log.close()
   const again = await openLog(lab, key, quiet)
-  assert.equal(again.size, 603)
+  assert.equal(again.size, 604)
   await again.close()
 })
 

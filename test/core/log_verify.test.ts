@@ -323,6 +323,19 @@ test('a witness cosigns growth only, and tells what it has', async () => {
   assert.deepEqual([served.size, served.verified.length], [9, 2])
 })
 
+test('a note full of signatures of strangers does not make a witness unable to go on', async () => {
+  const { handler, entry, store } = await witness('w')
+  const { stages: [one, four] } = await growing()
+  // As many as a note may have: with the cosignature it would be one too many to read again.
+  const line = one!.checkpoint.note.trimEnd().split('\n').at(-1)!
+  const stranger = `${line.replace(origin, 'example.com/stranger')}\n`
+  const full = one!.checkpoint.note + stranger.repeat(31)
+  assert.equal((await post(handler, `old 0\n\n${full}`)).status, 200)
+  assert.ok(!(await store.load(origin))!.includes('stranger'))
+  const { view, checkpoint } = four!
+  assert.equal((await requestCosignature(entry, view, checkpoint, { fetch: handler })).length, 1)
+})
+
 test('two requests at once cannot roll a witness back', async () => {
   const { handler, store } = await witness('w')
   const { stages: [one, four, nine] } = await growing()
@@ -397,9 +410,11 @@ test('the page shows what a log says as text, whatever it says', async () => {
   const storage = memoryLogStorage()
   const log = await openLog(storage, key, { origin, publishAfter: 100_000 })
   const nasty = "<script>alert(1)</script>\" onload='x' &amp; \u202e\u0000"
-  for (let i = 0; i < 3; i++) {
-    await log.append({ type: 'a', actor: nasty, data: { [nasty]: nasty } })
-  }
+  const add = () => log.append({ type: 'a', actor: nasty, data: { [nasty]: nasty } })
+  await add()
+  const anchored = await log.checkpoint()
+  await add()
+  await add()
   const head = await log.checkpoint()
   const entries = pageEntries()
   const report = await verifyLog(storage, head, { onEntry: entries.add })
@@ -407,7 +422,7 @@ test('the page shows what a log says as text, whatever it says', async () => {
   const page = reportPage(
     { ...report, faults: [fault], whole: false },
     entries,
-    { checkpoint: head, anchored: 2, witnesses: [{ name: nasty, cosigned: false }], now: 0 },
+    { checkpoint: head, anchored, witnesses: [{ name: nasty, cosigned: false }], now: 0 },
   )
   assert.ok(!/<script|onload=\'|\u202e|&amp;amp;lt/.test(page))
   assert.match(page, /NOT WHOLE/)
@@ -417,7 +432,24 @@ test('the page shows what a log says as text, whatever it says', async () => {
   // Every tag that is opened is one of ours.
   const tags = new Set([...page.matchAll(/<([a-z0-9]+)/g)].map(([, tag]) => tag))
   const ours =
-    'html head meta title style body header h1 p main section h2 table tr th td ol li code svg rect span pre footer'
+    'html head meta title style body header h1 p main section h2 table tr th td ol li code svg rect span pre details summary footer'
   assert.deepEqual([...tags].filter((tag) => !ours.split(' ').includes(tag!)), [])
   await log.close()
+})
+
+test('what the page collects of a log is bounded, and counts every entry, also one that is none', () => {
+  const entries = pageEntries()
+  const size = 5000
+  for (let i = 0; i < size; i++) {
+    const time = new Date(i * 1000).toISOString()
+    const text = i % 1000 === 7 ? 'null' : JSON.stringify({ type: `t${i % 60}`, time })
+    entries.add(i, utf8(text))
+  }
+  entries.add(size, Uint8Array.of(0xff))
+  assert.equal([...entries.types.values()].reduce((sum, count) => sum + count), size + 1)
+  assert.equal(entries.types.get('unreadable'), 6)
+  assert.ok(entries.types.size <= 51 && entries.newest.length <= 400)
+  assert.equal(entries.times.reduce((sum, { count }) => sum + count, 0), size + 1)
+  assert.ok(entries.times.length > 500 && entries.times.length <= 2048)
+  assert.equal(entries.times[1]!.time, '1970-01-01T00:00:04.000Z')
 })

@@ -1,0 +1,191 @@
+/**
+ * Verification of one bundle of entries by itself: each body against its leaf, and the root over the leaves.
+ * This is nearly all of the work of verifying a log, and needs nothing of the rest of it.
+ */
+import { type Bytes, equalBytes, fromUtf8 } from '../bytes.ts'
+import { type ErrorCode, isSignetError, SignetError } from '../errors.ts'
+import { parseEntry } from './entry.ts'
+import { type Range, rootOf, type TreeHasher } from './merkle.ts'
+import { decodeBundle, decodeTile, TILE_WIDTH, tilePath, widthAt } from './tile.ts'
+import { type LogReader, readTile } from './view.ts'
+
+/** Faults that a report lists at most. */
+export const MAX_FAULTS = 100
+const READ_AHEAD = 16
+
+/** Something wrong at a place. */
+export interface BundleFault {
+  /** Code of the error that tells of it. */
+  readonly code: ErrorCode
+  /** Its message. */
+  readonly message: string
+  /** The place. */
+  readonly where: string
+}
+
+/** What a bundle says by itself. Plain data, so that it may come from another thread. */
+export interface EntryBundleReport {
+  /** Root over the leaves, if there are 256. */
+  readonly root?: Bytes | undefined
+  /** The leaves, if there are fewer. */
+  readonly leaves?: readonly Bytes[] | undefined
+  /** True if the bodies are not there. */
+  readonly missing: boolean
+  /** Entries whose bodies are as logged. */
+  readonly verified: number
+  /** Index and time of the first of them that has a time. */
+  readonly first?: { readonly index: number; readonly time: string } | undefined
+  /** The latest time. */
+  readonly last?: string | undefined
+  /** What is wrong, in order of place; not more than a report lists. */
+  readonly faults: readonly BundleFault[]
+}
+
+/** How bundles are checked. */
+export interface CheckOptions {
+  /** Reads each entry strictly. */
+  readonly strict?: boolean | undefined
+  /** Ends the work early with `aborted`. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Checks bundles from `start` to `end`, in order, of a log of `size` entries. */
+export type BundleChecker = (
+  range: Range,
+  size: number,
+  options: CheckOptions,
+) => AsyncIterable<EntryBundleReport>
+
+/** A checker on the calling thread. `onEntry` is given each entry that is as it was logged. */
+export function bundleChecker(
+  reader: LogReader,
+  hasher: TreeHasher,
+  onEntry?: (index: number, entry: Bytes) => void,
+): BundleChecker {
+  return async function* ({ start, end }, size, { strict = false }) {
+    const read = async (n: number) => {
+      const width = widthAt('entries', n, size)
+      return await Promise.all([
+        readTile(reader, { level: 'entries', n, width }),
+        readTile(reader, { level: 0, n, width }),
+      ])
+    }
+    const ahead: ReturnType<typeof read>[] = []
+    for (let n = start; n < end; n++) {
+      for (let next = n + ahead.length; ahead.length < READ_AHEAD && next < end; next++) {
+        const reading = read(next)
+        reading.catch(() => {}) // its turn comes
+        ahead.push(reading)
+      }
+      const width = widthAt('entries', n, size)
+      yield new Check(n, width, hasher, strict, onEntry).report(...await ahead.shift()!)
+    }
+  }
+}
+
+class Check {
+  readonly #first: number
+  readonly #width: number
+  readonly #bundlePath: string
+  readonly #tilePath: string
+  readonly #hasher: TreeHasher
+  readonly #strict: boolean
+  readonly #onEntry: ((index: number, entry: Bytes) => void) | undefined
+  readonly #faults: BundleFault[] = []
+  #verified = 0
+  #from: EntryBundleReport['first']
+  #last = ''
+
+  constructor(
+    n: number,
+    width: number,
+    hasher: TreeHasher,
+    strict: boolean,
+    onEntry?: (index: number, entry: Bytes) => void,
+  ) {
+    this.#first = n * TILE_WIDTH
+    this.#width = width
+    this.#bundlePath = tilePath({ level: 'entries', n, width })
+    this.#tilePath = tilePath({ level: 0, n, width })
+    this.#hasher = hasher
+    this.#strict = strict
+    this.#onEntry = onEntry
+  }
+
+  report(bundle: Bytes | undefined, tile: Bytes | undefined): EntryBundleReport {
+    const width = this.#width
+    const entries = bundle && this.#try(() => decodeBundle(bundle, width, this.#bundlePath))
+    const stored = tile && this.#try(() => decodeTile(tile, width, this.#tilePath))
+    if (tile === undefined) {
+      this.#fault('log_corrupt', `${this.#tilePath} is missing`, this.#tilePath)
+    }
+    if (entries === undefined && stored === undefined) {
+      const last = this.#first + width - 1
+      this.#fault('log_corrupt', `entries ${this.#first} to ${last} are lost`, this.#tilePath)
+    }
+    const leaves: Bytes[] = []
+    for (let i = 0; i < width; i++) {
+      const entry = entries?.[i]
+      const leaf = entry && this.#hasher.leaf(entry)
+      const expected = stored?.[i]
+      if (leaf !== undefined && expected !== undefined && !equalBytes(leaf, expected)) {
+        const where = `entry ${this.#first + i}`
+        this.#fault('log_corrupt', `${where} is not what was logged`, where)
+      } else if (entry !== undefined) {
+        this.#entry(this.#first + i, entry)
+      }
+      leaves.push(expected ?? leaf ?? new Uint8Array(32))
+    }
+    return {
+      ...(width === TILE_WIDTH ? { root: rootOf(leaves, this.#hasher) } : { leaves }),
+      missing: bundle === undefined,
+      verified: this.#verified,
+      first: this.#from,
+      last: this.#from && this.#last,
+      faults: this.#faults,
+    }
+  }
+
+  #entry(index: number, entry: Bytes): void {
+    const where = `entry ${index}`
+    try {
+      const { seq, time } = this.#strict ? parseEntry(entry) : glance(entry)
+      if (seq !== index) this.#fault('entry_malformed', `${where} says that it is ${seq}`, where)
+      if (typeof time !== 'string' || time < this.#last) {
+        this.#fault('entry_malformed', `time runs back at ${where}`, where)
+      } else {
+        this.#last = time
+        this.#from ??= { index, time }
+      }
+    } catch (error) {
+      if (!isSignetError(error)) throw error
+      this.#fault(error.code, `${where}: ${error.message}`, where)
+    }
+    this.#verified++
+    this.#onEntry?.(index, entry)
+  }
+
+  #try<T>(work: () => T): T | undefined {
+    try {
+      return work()
+    } catch (error) {
+      if (!isSignetError(error)) throw error
+      this.#fault(error.code, error.message, error.where ?? '')
+      return undefined
+    }
+  }
+
+  #fault(code: ErrorCode, message: string, where: string): void {
+    if (this.#faults.length < MAX_FAULTS) this.#faults.push({ code, message, where })
+  }
+}
+
+/** Place and time of an entry without the cost of strict reading. */
+function glance(entry: Bytes): { seq: unknown; time: unknown } {
+  try {
+    const { seq, time } = JSON.parse(fromUtf8(entry, 'log entry'))
+    return { seq, time }
+  } catch (cause) {
+    throw new SignetError('entry_malformed', 'it is no JSON object', { cause })
+  }
+}
