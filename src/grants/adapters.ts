@@ -20,6 +20,7 @@ export interface McpToolResult {
   readonly content: readonly { readonly type: string; readonly [member: string]: unknown }[]
   /** True: the tool says that it failed. */
   readonly isError?: boolean | undefined
+  /** Whatever else there is. */
   readonly [member: string]: unknown
 }
 

@@ -176,7 +176,7 @@ export class Device {
   }
 
   /** What the server said of the bundle's end, if it did. */
-  get revoked(): DeviceState['revoked'] {
+  get revoked(): ServerContact['revoked'] {
     return this.#state.revoked
   }
 

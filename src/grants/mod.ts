@@ -33,6 +33,7 @@ export {
 } from './adapters.ts'
 export {
   guard,
+  type GuardableFunction,
   type Guarded,
   type GuardedObject,
   guardObject,
