@@ -35,6 +35,18 @@ export interface McpExtra {
 /** A handler of an MCP tool with arguments. */
 export type McpHandler<A, E, R> = (args: A, extra: E) => R | Promise<R>
 
+/** A handler of an MCP tool that takes no arguments: servers call it with `extra` alone. */
+export type BareMcpHandler<E, R> = (extra: E) => R | Promise<R>
+
+/** As {@link guardMcpTool}, for a tool without arguments. */
+export function guardBareMcpTool<E extends McpExtra | undefined, R extends McpToolResult>(
+  handler: BareMcpHandler<E, R>,
+  options: AdapterOptions,
+): (extra: E) => Promise<R | McpToolResult> {
+  const guarded = guardMcpTool((_args: JsonObject, extra: E) => handler(extra), options)
+  return (extra) => guarded({}, extra)
+}
+
 /**
  * Guards the handler of an MCP tool. A denial is a result with `isError`, which the model reads, and not a fault of
  * the protocol; it names the code and no more than that. What else fails is thrown, as by the handler itself.

@@ -99,6 +99,9 @@ export interface DeviceParts {
   openLog(origin: string): Promise<Log>
 }
 
+/** So many entries after the last state a new one is written, or opening had to read ever more of the log. */
+const SAVE_EVERY = 65_536
+
 /** An open device. Made by `openDevice`. */
 export class Device {
   /** Its key. */
@@ -116,9 +119,12 @@ export class Device {
   #fault: OfflineFinding | undefined
   #log: Log | undefined
   #lastAction: number
+  /** The newest generation of the state that the log names. */
+  #named: number
   /** Intents, and their outcomes once they are in the log. */
   readonly #running = new Map<number, number | undefined>()
   #saving: Promise<unknown> = Promise.resolve()
+  #catchingUp = false
   #closed: Promise<void> | undefined
 
   /** Use `openDevice`. */
@@ -133,6 +139,7 @@ export class Device {
     this.#ledger = parts.ledger
     this.#log = parts.log
     this.#lastAction = parts.lastAction
+    this.#named = parts.namedGeneration
   }
 
   /** Called by `openDevice`: opens the bundle that the state holds, and tells what was left open. */
@@ -227,10 +234,12 @@ export class Device {
     const report = this.report(tool)
     const log = this.#log
     if (!report.ok || log === undefined) throw await this.#deny(tool, text, report)
-    const { bundle } = this.#authority!
-    const grant = this.#authority!.grant!
+    // A bundle that comes meanwhile decides about the next action.
+    const authority = this.#authority!
+    const { bundle } = authority
+    const grant = authority.grant!
     this.#checkBacklog(log)
-    const decision = await this.#decide(grant, tool, copy, report.time, options)
+    const decision = await this.#decide(authority, tool, copy, report.time, options)
     if (!decision.allowed) {
       const finding = { code: codeOf(decision.code), message: decision.reason }
       throw await this.#deny(tool, text, { ...report, worst: finding, findings: [finding] })
@@ -332,14 +341,13 @@ export class Device {
   }
 
   async #decide(
-    grant: VerifiedGrant,
+    authority: OfflineAuthority,
     tool: string,
     args: JsonObject,
     now: number,
     { approvals }: ActOptions,
   ): Promise<Decision> {
-    const authority = this.#authority!
-    return await authorizeCall(grant, {
+    return await authorizeCall(authority.grant!, {
       tool,
       args,
       possession: 'held-here',
@@ -351,17 +359,28 @@ export class Device {
     })
   }
 
-  #checkBacklog(log: Log): void {
+  #backlog(log: Log): number {
     const { maxWaiting = 1_000_000 } = this.#parts.settings
-    if (log.size - (this.#state.acknowledged?.size ?? 0) < maxWaiting) return
-    throw new SignetError('sync_backlog', `${maxWaiting} entries wait for the server`, {
-      remedy: 'sync first',
-    })
+    return (log.size - (this.#state.acknowledged?.size ?? 0)) / maxWaiting
   }
 
-  /** Logs a denial and gives its error. A log that cannot take it does not make it less of a denial. */
+  #checkBacklog(log: Log): void {
+    if (this.#backlog(log) < 1) return
+    const { maxWaiting } = this.#parts.settings
+    throw new SignetError(
+      'sync_backlog',
+      `${maxWaiting ?? 'a million'} entries wait for the server`,
+      {
+        remedy: 'sync first',
+      },
+    )
+  }
+
+  /** Logs a denial and gives its error. A log that cannot take it does not make it less of one. */
   async #deny(tool: string, text: string | undefined, report: OfflineReport): Promise<SignetError> {
     const denial = offlineError(report)
+    // Who is denied over and over must not fill the disk.
+    if (this.#log !== undefined && this.#backlog(this.#log) >= 2) return denial
     try {
       const appended = await this.#log?.append({
         type: 'action.denied',
@@ -387,6 +406,12 @@ export class Device {
     this.#lastAction = Math.max(this.#lastAction, index)
     if (this.#state.waitingSince === undefined) {
       this.#state = { ...this.#state, waitingSince: time }
+    }
+    if (index - this.#state.log.size >= SAVE_EVERY && !this.#catchingUp) {
+      this.#catchingUp = true
+      this.#saving = this.#saving.then(() => this.#save({}, undefined, undefined))
+        .catch(() => {}) // the next one may do better; until then opening takes longer
+        .finally(() => this.#catchingUp = false)
     }
   }
 
@@ -449,6 +474,8 @@ export class Device {
     if (contact.revoked !== undefined && before.revoked === undefined) {
       event ??= { type: 'device.synced', outcome: 'revoked' }
       change = { ...change, revoked: contact.revoked }
+      // It counts from now on, whatever becomes of the disk.
+      this.#state = { ...this.#state, revoked: contact.revoked }
     }
     if (live) {
       const time = contact.serverTime ?? now
@@ -551,18 +578,21 @@ export class Device {
     const next: DeviceState = {
       ...this.#state,
       ...change,
-      generation: Math.max(this.#state.generation, this.#parts.namedGeneration) + 1,
+      generation: Math.max(this.#state.generation, this.#named) + 1,
       log: head === undefined
         ? this.#state.log
         : { origin: head.origin, size, root: rootText(head.root) },
       pending,
       ledger: this.#ledger.snapshot(size),
     }
-    await storage.save(next.generation, await sealer.seal(next))
+    // A state that was put back is not made the newest by writing it anew: only a bundle from the server does that.
+    const damaged = this.#found.length > 0 && authority === undefined
+    if (!damaged) await storage.save(next.generation, await sealer.seal(next))
     // While it was written, time went by and actions may have begun to wait.
     const { newestTime, waitingSince } = this.#state
     this.#state = {
       ...next,
+      generation: damaged ? this.#state.generation : next.generation,
       newestTime: 'newestTime' in change && authority !== undefined
         ? next.newestTime
         : Math.max(next.newestTime, newestTime),
@@ -579,6 +609,7 @@ export class Device {
     if (event === undefined || log === undefined) return
     const bundle = this.#authority?.bundle
     const data = { state: next.generation, bundle: bundle?.id, generation: bundle?.generation }
+    this.#named = next.generation
     await log.append({ ...event, data })
   }
 }

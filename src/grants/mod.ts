@@ -25,7 +25,9 @@ export {
 export {
   type AdapterOptions,
   type AiTool,
+  type BareMcpHandler,
   guardAiTool,
+  guardBareMcpTool,
   guardMcpTool,
   type McpExtra,
   type McpHandler,
