@@ -41,6 +41,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./sync.ts')).syncCommand(context),
   ],
   [
+    'grant',
+    'give authority, pass on less of it, check it, take it back',
+    async (context) => (await import('./grant.ts')).grantCommands(context),
+  ],
+  [
     'doctor',
     'say what runs on what here',
     async (context) => (await import('./doctor.ts')).doctorCommand(context),

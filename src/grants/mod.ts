@@ -1,4 +1,31 @@
-/** The grants room: authority as a chain of tokens, each narrower than the one before. */
+/**
+ * The grants room: authority as a chain of tokens, each narrower than the one before.
+ *
+ * ```ts
+ * import { ALGORITHMS, authorizeCall, generateKey, issueGrant, narrowGrant, verifyGrant } from '@signet/signet'
+ *
+ * const [issuer, agent, helper] = await Promise.all([1, 2, 3].map(() => generateKey(ALGORITHMS.Ed25519)))
+ * const tools = { read_file: { path: { constraint_type: 'one_of', values: ['/a', '/b'] } } }
+ * const chain = await issueGrant(issuer!, {
+ *   issuer: 'https://example.com',
+ *   holder: agent!.publicKey,
+ *   tools,
+ *   lifetime: 3600,
+ *   maxDepth: 1,
+ * })
+ *
+ * // The agent passes less on, alone and offline.
+ * const less = { read_file: { path: { constraint_type: 'exact', value: '/a' } } }
+ * const longer = await narrowGrant(chain, agent!, { holder: helper!.publicKey, tools: less, lifetime: 60 })
+ *
+ * const grant = await verifyGrant(longer, [{ issuer: 'https://example.com', keys: [issuer!.publicKey] }])
+ * const call = { tool: 'read_file', args: { path: '/b' }, possession: 'held-here' } as const
+ * const decision = await authorizeCall(grant, call)
+ * console.assert(!decision.allowed && decision.code === 'argument_denied')
+ * ```
+ *
+ * @module
+ */
 export { amountUnits, UNITS_IN_ONE } from './amount.ts'
 export { APPROVAL_TYPE, type ApprovedCall, argumentsHash, signApproval } from './approval.ts'
 export {
