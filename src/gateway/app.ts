@@ -122,7 +122,7 @@ export function gateway(options: GatewayOptions): Gateway {
       took: performance.now() - started,
       error: env.error,
     })
-    return finish(response, env.requestId, world.issuer)
+    return finish(response, env.requestId, world)
   }
 }
 
@@ -156,7 +156,7 @@ function worldOf(options: GatewayOptions, clients: WeakMap<Request, string>): Wo
     verifiedParts,
     verified: async (request, keyOf, maxBody) => {
       const { method, headers } = request
-      const body = await readBody(request, maxBody)
+      const body = () => readBody(request, maxBody)
       return await verifiedParts({ method, headers, body, url: urlOf(request) }, keyOf)
     },
   }
@@ -206,8 +206,10 @@ const DEFAULT_HEADERS: Readonly<Record<string, string>> = {
   'x-frame-options': 'DENY',
 }
 
-function finish(response: Response, requestId: string, issuer: string): Response {
+function finish(response: Response, requestId: string, { issuer, now }: World): Response {
   const headers = new Headers(response.headers)
+  // Devices without a good clock go by ours.
+  headers.set('date', new Date(now() * 1000).toUTCString())
   for (const [name, value] of Object.entries(DEFAULT_HEADERS)) {
     if (!headers.has(name)) headers.set(name, value)
   }

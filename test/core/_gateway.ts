@@ -13,7 +13,6 @@ import {
   type GatewayStore,
   memoryGatewayStore,
   newOperatorKey,
-  newSignInCode,
 } from '../../src/gateway/mod.ts'
 import { generateKey, type Key } from '../../src/keys/mod.ts'
 
@@ -27,15 +26,20 @@ export interface Device {
   readonly cnf: string
 }
 
-/** A gateway under test. */
-export interface Scene {
+/** A gateway that is talked to, wherever it runs. */
+export interface Place {
   readonly fetch: Gateway
+  readonly operator: string
+  readonly issuer: string
+  /** Seconds since 1970. */
+  now: number
+}
+
+/** A gateway in this process; its clock may be set. */
+export interface Scene extends Place {
   readonly store: GatewayStore
   readonly key: Key
-  readonly operator: string
   readonly events: GatewayEvent[]
-  /** Seconds since 1970; may be set. */
-  now: number
 }
 
 export async function scene(options: Partial<GatewayOptions> = {}): Promise<Scene> {
@@ -54,7 +58,7 @@ export async function scene(options: Partial<GatewayOptions> = {}): Promise<Scen
     ...options,
   })
   const operator = await newOperatorKey(store, 'op', NOW)
-  return Object.assign(made, { fetch, store, key, operator, events })
+  return Object.assign(made, { fetch, store, key, operator, events, issuer: ISSUER })
 }
 
 export async function device(): Promise<Device> {
@@ -63,16 +67,16 @@ export async function device(): Promise<Device> {
 }
 
 export function send(
-  { fetch }: Scene,
+  { fetch, issuer }: Place,
   method: string,
   path: string,
   init: { body?: BodyInit; headers?: HeadersInit } = {},
 ): Promise<Response> {
-  return fetch(new Request(ISSUER + path, { method, ...init }))
+  return fetch(new Request(issuer + path, { method, redirect: 'manual', ...init }))
 }
 
 export async function asOperator(
-  at: Scene,
+  at: Place,
   method: string,
   path: string,
   body?: unknown,
@@ -94,7 +98,7 @@ export function formOf(fields: Fields): string {
 }
 
 export async function postForm(
-  at: Scene,
+  at: Place,
   path: string,
   fields: Fields,
   headers: Record<string, string> = {},
@@ -107,7 +111,7 @@ export async function postForm(
 
 /** A request that a device signs. */
 export async function signed(
-  at: Scene,
+  at: Place,
   { key }: Device,
   method: string,
   path: string,
@@ -115,14 +119,14 @@ export async function signed(
   headers: Record<string, string> = {},
 ): Promise<Request> {
   const bytes = typeof body === 'string' ? utf8(body) : body
-  const url = ISSUER + path
+  const url = at.issuer + path
   const parts = { method, url, body: bytes, headers: new Headers(headers) }
   const fields = await signRequest(parts, key, { created: at.now })
   return new Request(url, { method, headers: fields, body: bytes && owned(bytes) })
 }
 
 export async function asDevice(
-  at: Scene,
+  at: Place,
   who: Device,
   method: string,
   path: string,
@@ -133,7 +137,7 @@ export async function asDevice(
 
 /** A form that a device signs. */
 export async function signedForm(
-  at: Scene,
+  at: Place,
   who: Device,
   path: string,
   fields: Fields,
@@ -160,7 +164,7 @@ export async function refused(
   assert.equal(JSON.parse(text).code, code, text)
 }
 
-export async function registered(at: Scene, more = {}): Promise<string> {
+export async function registered(at: Place, more = {}): Promise<string> {
   const agent = { name: 'Robot', redirect_uris: [REDIRECT], ...more }
   return (await bodyOf(await asOperator(at, 'POST', '/admin/agents', agent), 201)).id
 }
@@ -181,19 +185,20 @@ export async function parFields(agent: string, more: Fields = {}): Promise<Field
 }
 
 /** Pushes a request; its id. */
-export async function push(at: Scene, agent: string, more: Fields = {}): Promise<string> {
+export async function push(at: Place, agent: string, more: Fields = {}): Promise<string> {
   const answer = await bodyOf(await postForm(at, '/oauth/par', await parFields(agent, more)), 201)
   return answer.request_uri.split(':').at(-1)
 }
 
-export function authorize(at: Scene, agent: string, id: string): Promise<Response> {
+export function authorize(at: Place, agent: string, id: string): Promise<Response> {
   const query = formOf({ client_id: agent, request_uri: `urn:ietf:params:oauth:request_uri:${id}` })
   return send(at, 'GET', `/oauth/authorize?${query}`)
 }
 
 /** Signs a principal in; the cookie. */
-export async function session(at: Scene, principal = 'alice'): Promise<string> {
-  const code = await newSignInCode(at.store, principal, at.now)
+export async function session(at: Place, principal = 'alice'): Promise<string> {
+  const made = await asOperator(at, 'POST', '/admin/sign-in-codes', { principal })
+  const { code } = await bodyOf(made, 201)
   const answer = await postForm(at, '/sign-in', { code, back: '/consent/x' })
   assert.equal(answer.status, 303)
   return answer.headers.get('set-cookie')!.split(';')[0]!
@@ -201,7 +206,7 @@ export async function session(at: Scene, principal = 'alice'): Promise<string> {
 
 /** The consent page, and the token in its form. */
 export async function consentPage(
-  at: Scene,
+  at: Place,
   id: string,
   cookie: string,
 ): Promise<{ response: Response; text: string; token: string }> {
@@ -212,7 +217,7 @@ export async function consentPage(
 
 /** Approves as a person does; where the browser is sent. */
 export async function approve(
-  at: Scene,
+  at: Place,
   id: string,
   cookie: string,
   more: Fields = {},
@@ -226,7 +231,7 @@ export async function approve(
 }
 
 /** A code, all the way from the registered agent. */
-export async function codeFor(at: Scene, agent: string, more: Fields = {}): Promise<string> {
+export async function codeFor(at: Place, agent: string, more: Fields = {}): Promise<string> {
   const id = await push(at, agent, more)
   const to = await approve(at, id, await session(at))
   return to.searchParams.get('code')!
@@ -246,7 +251,7 @@ export function tokenFields(agent: string, code: string, who: Device, more: Fiel
 
 /** A grant with its bundle, all the way. */
 export async function granted(
-  at: Scene,
+  at: Place,
   who: Device,
   agent?: string,
   more: Fields = {},
