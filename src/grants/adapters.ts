@@ -4,7 +4,8 @@
  */
 import { isSignetError } from '../errors.ts'
 import type { JsonObject } from '../json.ts'
-import type { ActOptions, Device } from './device.ts'
+import type { Device } from './device.ts'
+import type { ActOptions } from './device_parts.ts'
 
 /** The tool's name in the grant, and who acts. */
 export interface AdapterOptions {

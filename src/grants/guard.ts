@@ -7,7 +7,8 @@
  */
 import { SignetError } from '../errors.ts'
 import type { JsonObject, JsonValue } from '../json.ts'
-import type { ActOptions, Device } from './device.ts'
+import type { Device } from './device.ts'
+import type { ActOptions } from './device_parts.ts'
 
 /** What can be guarded: a function of any kind. */
 // deno-lint-ignore no-explicit-any -- parameters of functions compare the wrong way round for unknown
