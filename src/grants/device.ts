@@ -17,7 +17,13 @@ import type { AcknowledgedHead, VerifiedBundle } from './bundle.ts'
 import { checkHead, newestTime } from './device_heads.ts'
 import type { DeviceLedger } from './device_ledger.ts'
 import type { UnresolvedIntent } from './device_log.ts'
-import type { ActContext, ActOptions, DeviceParts, ServerContact } from './device_parts.ts'
+import type {
+  ActContext,
+  ActOptions,
+  DeviceLog,
+  DeviceParts,
+  ServerContact,
+} from './device_parts.ts'
 import { type DeviceState, rootText } from './device_state.ts'
 import { thumbprintUri } from './holder_key.ts'
 import { withLearned } from './learned.ts'
@@ -103,8 +109,8 @@ export class Device {
     return this.#authority?.grant
   }
 
-  /** The log; undefined before the first bundle names it. To be read: entries are appended by acting. */
-  get log(): Log | undefined {
+  /** The log, to be read; undefined before the first bundle names it. Entries are appended by acting. */
+  get log(): DeviceLog | undefined {
     return this.#log
   }
 

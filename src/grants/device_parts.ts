@@ -29,11 +29,11 @@ export interface ActContext {
   readonly intent: number
   /** The grant's id. */
   readonly grant: string
-  /** As given to {@link Device.act}. */
+  /** As given to `Device.act`. */
   readonly signal?: AbortSignal | undefined
 }
 
-/** Options of {@link Device.act}. */
+/** Options of `Device.act`. */
 export interface ActOptions {
   /** Approvals of this very call, where the grant asks for some. */
   readonly approvals?: readonly string[] | undefined
@@ -58,7 +58,13 @@ export interface ServerContact {
   readonly bundle?: string | undefined
 }
 
-/** What a {@link Device} is made of; `openDevice` puts it together. */
+/** A device's log, as far as it is anybody's business. */
+export type DeviceLog = Pick<
+  Log,
+  'origin' | 'verifiers' | 'recovery' | 'size' | 'checkpoint' | 'view' | 'prove'
+>
+
+/** What a `Device` is made of; `openDevice` puts it together. */
 export interface DeviceParts {
   readonly key: Key
   readonly storage: DeviceStorage

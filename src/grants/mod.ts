@@ -70,7 +70,13 @@ export {
   type MethodGuards,
 } from './guard.ts'
 export type { Device } from './device.ts'
-export type { ActContext, ActOptions, DeviceSettings, ServerContact } from './device_parts.ts'
+export type {
+  ActContext,
+  ActOptions,
+  DeviceLog,
+  DeviceSettings,
+  ServerContact,
+} from './device_parts.ts'
 export type { UnresolvedIntent } from './device_log.ts'
 export {
   deviceKek,
