@@ -7,17 +7,14 @@ import { newGrantexAuditKey } from '../../interop/grantex/mod.ts'
 import type { JsonObject } from '../../json.ts'
 import { newId } from '../ids.ts'
 import type { AgentRecord, Asked, BundleRecord, GrantRecord } from '../records.ts'
-import { type Change, everyRecord, retrying, type Stored } from '../store.ts'
 import {
-  agentOf,
-  type Effective,
-  effective,
-  extraOf,
-  newGrant,
-  newToken,
-  revokeGrants,
-  supersede,
-} from './authority.ts'
+  bundleStanding,
+  grantStanding,
+  revokeBundle as endBundle,
+  revokeGrant as endGrant,
+} from '../standing.ts'
+import { everyRecord, retrying, type Stored } from '../store.ts'
+import { agentOf, extraOf, type Issued, newGrant, newToken, supersede } from './authority.ts'
 import {
   type Answer,
   askedFor,
@@ -39,6 +36,7 @@ import { isAllowedByPolicy } from './policies.ts'
 
 /** 168 hours. */
 const MOST_OFFLINE = 7 * 86_400
+const REVOKED = 'revoked by the developer'
 /** Audit keys of one bundle, over its whole life. */
 const MAX_GENERATIONS = 1000
 
@@ -60,11 +58,11 @@ export interface BundleExtra {
   readonly devicePlatform?: string | undefined
   /** When the newest generation was issued. */
   readonly issuedAt: number
+  /** The audit keys of all generations, public JWKs, the newest last. Not `keys`: they open nothing of ours. */
+  readonly auditKeys: readonly JsonObject[]
   /** `jti` of its token. */
   readonly jti: string
   readonly lastSyncAt?: number | undefined
-  readonly revokedBy?: string | undefined
-  readonly grantRevoked?: boolean | undefined
   /** Logs that devices began under the bundle; more than one is a finding. */
   readonly chains: readonly ChainExtra[]
 }
@@ -82,17 +80,6 @@ export async function bundleOf(call: Call, id: string): Promise<Stored<BundleRec
     throw notFound('Consent bundle')
   }
   return found
-}
-
-/** A bundle's own state and that of its grant: the worst counts. */
-export async function bundleState(dialect: Dialect, bundle: BundleRecord): Promise<Effective> {
-  if (bundle.status === 'revoked') {
-    return { isActive: false, reason: 'bundle_revoked', at: bundle.revokedAt }
-  }
-  const grant = (await dialect.world.store.records.get('grant', bundle.grant))?.record
-  return grant === undefined
-    ? { isActive: false, reason: 'revoked' }
-    : await effective(dialect, grant)
 }
 
 const CREATE = v.object({
@@ -127,18 +114,19 @@ export async function createBundle(call: Call): Promise<Answer> {
     deviceId: asks.deviceId,
     devicePlatform: asks.devicePlatform,
     issuedAt: now,
+    auditKeys: [audit.publicKey.jwk],
     chains: [],
   }
   return await retrying(async () => {
-    const { grant, changes } = await authority(call, agent, asks.userId, asked)
+    const { grant, token, changes } = await authority(call, agent, asks.userId, asked)
     const record: BundleRecord = {
       id,
       grant: grant.id,
       agent: agent.id,
       principal: asks.userId,
-      // Not the thumbprint itself: an audit key of theirs travels, and must open nothing of ours.
-      device: `grantex:${audit.publicKey.id}`,
-      deviceKey: audit.publicKey.jwk,
+      // No device of ours: its audit key travelled, and must open nothing else.
+      device: `grantex:${id}`,
+      deviceKey: {},
       generation: 1,
       jws: '',
       keys: [],
@@ -149,7 +137,7 @@ export async function createBundle(call: Call): Promise<Answer> {
       extra: { ...extra, jti: grant.jti },
     }
     await store.commit([...changes, { put: 'bundle', record, version: 0 }])
-    return { status: 201, body: wireBundle(dialect, record, grant, audit.pem) }
+    return { status: 201, body: wireBundle(dialect, record, token, audit.pem) }
   })
 }
 
@@ -159,7 +147,7 @@ async function authority(
   agent: AgentRecord,
   principal: string,
   asked: Asked,
-): Promise<{ readonly grant: GrantRecord; readonly changes: readonly Change[] }> {
+): Promise<Issued> {
   const { dialect, tenant } = call
   const now = dialect.world.now()
   if (await isAllowed(dialect, agent, principal, asked)) {
@@ -181,17 +169,15 @@ async function authority(
   const isPart = scopesOf(asked).length < scopesOf(consented.record.asked).length
   const expiresAt = Math.min(now + asked.duration, consented.record.expiresAt)
   if (isPart) {
+    const { audience, maxDepth } = consented.record.asked
     return await newGrant(dialect, {
-      ...{ agent: agent.id, principal, developer: tenant, asked, isPart },
+      ...{ agent: agent.id, principal, developer: tenant, isPart },
+      asked: { ...asked, audience, maxDepth: Math.min(asked.maxDepth, maxDepth) },
       ...{ parent: consented.record, expiresAt: consented.record.expiresAt },
       tokenExpiresAt: expiresAt,
     })
   }
-  const { grant, change } = await newToken(dialect, consented.record, expiresAt)
-  return {
-    grant,
-    changes: [{ put: 'grant', record: grant, version: consented.version }, change],
-  }
+  return await newToken(dialect, consented, expiresAt)
 }
 
 /** Whether a bundle may come to be without a person. Errors: 403 `POLICY_DENIED`. */
@@ -220,7 +206,7 @@ async function consentedGrant(
     if (record.request === undefined || record.parent !== undefined) continue
     const has = scopesOf(record.asked)
     if (!scopes.every((scope) => has.includes(scope))) continue
-    if (!(await effective(dialect, record)).isActive) continue
+    if ((await grantStanding(dialect.world, record)).state !== 'active') continue
     if (best === undefined || record.expiresAt > best.record.expiresAt) best = found
   }
   return best
@@ -229,14 +215,14 @@ async function consentedGrant(
 function wireBundle(
   dialect: Dialect,
   bundle: BundleRecord,
-  grant: GrantRecord,
+  grantToken: string,
   offlineAuditKey: JsonObject,
 ): JsonObject {
   const { issuedAt } = bundleExtra(bundle)
   const offlineExpiresAt = iso(bundle.expiresAt)
   return {
     bundleId: bundle.id,
-    grantToken: grant.token,
+    grantToken,
     jwksSnapshot: { keys: dialect.jwks, fetchedAt: iso(issuedAt), validUntil: offlineExpiresAt },
     offlineAuditKey,
     checkpointAt: issuedAt * 1000,
@@ -261,36 +247,42 @@ export async function renew(call: Call, id: string): Promise<JsonObject> {
     const { record: bundle, version } = await bundleOf(call, id)
     const now = clock()
     const found = await store.records.get('grant', bundle.grant)
-    const state = await bundleState(dialect, bundle)
+    const standing = await bundleStanding(dialect.world, bundle)
     if (bundle.status === 'revoked') throw conflict('BUNDLE_REVOKED', 'the bundle is revoked')
     if (bundle.expiresAt <= now) throw conflict('BUNDLE_EXPIRED', 'the bundle has expired')
-    if (!state.isActive || found === undefined) {
+    if (standing.state !== 'active' || found === undefined) {
       throw conflict('GRANT_INACTIVE', 'the grant is no longer good')
     }
-    if (bundle.keys.length >= MAX_GENERATIONS) {
+    const extra = bundleExtra(bundle)
+    if (extra.auditKeys.length >= MAX_GENERATIONS) {
       throw conflict('BUNDLE_EXPIRED', 'the bundle was refreshed too often; make a new one')
     }
-    const extra = bundleExtra(bundle)
     const seconds = secondsOf(extra.ttl)!
     const grant = await extended(dialect, found.record, seconds)
-    const { grant: renewed, change } = await newToken(dialect, grant, now + seconds)
+    const { version: grantVersion } = found
+    const { grant: renewed, token, changes } = await newToken(
+      dialect,
+      { record: grant, version: grantVersion },
+      now + seconds,
+    )
     const record: BundleRecord = {
       ...bundle,
       generation: bundle.generation + 1,
-      keys: [...bundle.keys, bundle.deviceKey],
-      device: `grantex:${audit.publicKey.id}`,
-      deviceKey: audit.publicKey.jwk,
       expiresAt: Math.min(now + seconds, grant.expiresAt),
       seenAt: now,
-      extra: { ...extra, issuedAt: now, jti: renewed.jti } as unknown as JsonObject,
+      extra: {
+        ...extra,
+        issuedAt: now,
+        jti: renewed.jti,
+        auditKeys: [...extra.auditKeys, audit.publicKey.jwk],
+      } as unknown as JsonObject,
     }
     await store.commit([
-      change,
+      ...changes,
       ...await supersede(dialect, extra.jti),
-      { put: 'grant', record: renewed, version: found.version },
       { put: 'bundle', record, version },
     ])
-    return wireBundle(dialect, record, renewed, audit.pem)
+    return wireBundle(dialect, record, token, audit.pem)
   })
 }
 
@@ -316,29 +308,13 @@ function conflict(code: string, message: string): Refusal {
 /** `POST /v1/consent-bundles/:id/revoke`; idempotent. */
 export async function revokeBundle(call: Call): Promise<Answer> {
   const { revokeGrant } = bodyOf(call, v.object({ revokeGrant: v.optional(v.boolean()) }), true)
-  const { store, now } = call.dialect.world
-  const record = await retrying(async () => {
-    const { record, version } = await bundleOf(call, call.params[0]!)
-    const extra = bundleExtra(record)
-    const isNew = record.status !== 'revoked'
-    if (!isNew && (revokeGrant !== true || extra.grantRevoked === true)) return record
-    const revoked: BundleRecord = {
-      ...record,
-      status: 'revoked',
-      revokedAt: record.revokedAt ?? now(),
-      extra: {
-        ...extra,
-        revokedBy: call.tenant,
-        grantRevoked: revokeGrant === true || extra.grantRevoked === true,
-      } as unknown as JsonObject,
-    }
-    await store.commit([{ put: 'bundle', record: revoked, version }])
-    return revoked
-  })
-  if (revokeGrant === true) await revokeGrants(call.dialect, record.grant, 'bundle_revoked')
+  const { world } = call.dialect
+  const { record: { id, grant } } = await bundleOf(call, call.params[0]!)
+  const { revokedAt } = await endBundle(world, id, REVOKED)
+  if (revokeGrant === true) await endGrant(world, grant, REVOKED)
   return {
     status: 200,
-    body: { bundleId: record.id, status: 'revoked', revokedAt: iso(record.revokedAt!) },
+    body: { bundleId: id, status: 'revoked', revokedAt: iso(revokedAt!) },
   }
 }
 
@@ -379,17 +355,18 @@ export async function getBundle(call: Call): Promise<Answer> {
 /** `GET /v1/consent-bundles/:id/revocation-status`: flat as the documents say, and under `data` as the service does. */
 export async function revocationStatus(call: Call): Promise<Answer> {
   const { record } = await bundleOf(call, call.params[0]!)
-  const state = await bundleState(call.dialect, record)
-  const extra = bundleExtra(record)
-  const at = state.isActive ? undefined : state.at
+  const { store } = call.dialect.world
+  const standing = await bundleStanding(call.dialect.world, record)
+  const grant = (await store.records.get('grant', record.grant))?.record
+  const isOver = standing.state !== 'active'
   const data = {
     bundleId: record.id,
-    status: state.isActive ? 'active' : state.reason === 'expired' ? 'expired' : 'revoked',
-    revokedAt: at === undefined || state.isActive ? null : iso(at),
-    revokedBy: extra.revokedBy ?? null,
-    reason: state.isActive ? null : state.reason,
-    grantRevoked: extra.grantRevoked ?? false,
-    checkpointAt: extra.issuedAt * 1000,
+    status: !isOver ? 'active' : standing.reason === 'expired' ? 'expired' : 'revoked',
+    revokedAt: isOver && standing.at !== undefined ? iso(standing.at) : null,
+    revokedBy: record.status === 'revoked' ? call.tenant : null,
+    reason: isOver ? standing.reason : null,
+    grantRevoked: grant?.status !== 'active',
+    checkpointAt: bundleExtra(record).issuedAt * 1000,
   }
   return { status: 200, body: { ...data, data } }
 }

@@ -20,9 +20,10 @@ import type { JsonObject } from '../../json.ts'
 import { fromJwk, type PublicKey, publicKey } from '../../keys/mod.ts'
 import { digestOf } from '../ids.ts'
 import type { BundleRecord } from '../records.ts'
+import { bundleStanding } from '../standing.ts'
 import { type Change, type GatewayStore, retrying } from '../store.ts'
 import { didOf } from './authority.ts'
-import { bundleExtra, bundleOf, bundleState, type ChainExtra, renew } from './bundles.ts'
+import { bundleExtra, bundleOf, type ChainExtra, renew } from './bundles.ts'
 import { type Answer, badRequest, type Call, isConflict, iso, Refusal } from './call.ts'
 
 /** Logs that a device may begin under one bundle: it lost its file, or a client restarted its numbers. */
@@ -62,9 +63,9 @@ export async function syncOffline(call: Call): Promise<Answer> {
     )
   }
   if (log === 'replaced') await report(call, bundle, { code: 'LOG_REPLACED', seq: 1 }, upload)
-  const state = await bundleState(call.dialect, bundle)
-  const at = state.isActive ? undefined : state.at
-  const isRevoked = !state.isActive && state.reason !== 'expired'
+  const standing = await bundleStanding(call.dialect.world, bundle)
+  const isOver = standing.state !== 'active'
+  const isRevoked = isOver && standing.reason !== 'expired'
   return {
     status: 200,
     body: {
@@ -72,11 +73,11 @@ export async function syncOffline(call: Call): Promise<Answer> {
       rejected: 0,
       // The documents know these two; that a time is over stands in `reason`.
       revocationStatus: isRevoked ? 'revoked' : 'active',
-      revokedAt: !isRevoked || at === undefined ? null : iso(at),
-      ...(state.isActive ? {} : { reason: state.reason }),
+      revokedAt: isRevoked && standing.at !== undefined ? iso(standing.at) : null,
+      ...(isOver ? { reason: standing.reason } : {}),
       errors: plain(notes),
       log,
-      newBundle: state.isActive ? await renewed(call, bundle, upload) : null,
+      newBundle: isOver ? null : await renewed(call, bundle, upload),
     },
   }
 }
@@ -120,16 +121,15 @@ async function take(call: Call, { bundleId, entries }: GrantexUpload): Promise<O
   if (known.fault !== undefined) {
     return { bundle, accepted: known.count, notes: [], fault: known.fault, log: 'forked' }
   }
-  const state = await bundleState(dialect, bundle)
+  const standing = await bundleStanding(dialect.world, bundle)
+  const isRevoked = standing.state !== 'active' && standing.reason !== 'expired'
   const judged = await judgeGrantexUpload(entries.slice(known.count), chain, {
     keys: await keysOf(bundle),
     grant: bundle.grant,
     agent: didOf(bundle.agent),
     scopes: extra.scopes,
     now: now() * 1000,
-    revokedAt: state.isActive || state.at === undefined || state.reason === 'expired'
-      ? undefined
-      : state.at * 1000,
+    revokedAt: isRevoked && standing.at !== undefined ? standing.at * 1000 : undefined,
   })
   if (judged.accepted.length > 0) {
     const { dialect: kind, seq, hash, time } = judged.chain
@@ -228,11 +228,13 @@ async function skipKnown(
 }
 
 /** All audit keys of a bundle, the newest first. */
-async function keysOf({ deviceKey, keys }: BundleRecord): Promise<PublicKey[]> {
-  return await Promise.all([deviceKey, ...keys.toReversed()].map(async (jwk) => {
-    const found = fromJwk(jwk)
-    return await publicKey(found.algorithm, found.publicKey)
-  }))
+async function keysOf(bundle: BundleRecord): Promise<PublicKey[]> {
+  return await Promise.all(
+    bundleExtra(bundle).auditKeys.toReversed().map(async (jwk) => {
+      const found = fromJwk(jwk)
+      return await publicKey(found.algorithm, found.publicKey)
+    }),
+  )
 }
 
 /** Python's client takes a new bundle from the answer; that of TypeScript does not look, and gets none. */
