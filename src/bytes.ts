@@ -103,14 +103,28 @@ export function fromBase64Url(text: string, what: string = 'value'): Bytes {
   return decode(b64url, text, what, 'unpadded base64url')
 }
 
+/** ECMAScript 2026's decoder, several times as fast. Node 24 has none. */
+const { fromBase64: native } = Uint8Array as unknown as {
+  readonly fromBase64?: (
+    text: string,
+    options: { readonly alphabet: string; readonly lastChunkHandling: 'strict' },
+  ) => Uint8Array
+}
+
 function decode(
-  coder: { decode(text: string): Uint8Array },
+  coder: typeof b64 | typeof b64url,
   text: string,
   what: string,
   form: string,
 ): Bytes {
   try {
-    return owned(coder.decode(text))
+    if (native === undefined) return owned(coder.decode(text))
+    // The platform skips white space and wants padding in both alphabets.
+    const isUrl = coder === b64url
+    if (isUrl ? /[^\w-]/.test(text) : /[^A-Za-z0-9+/=]/.test(text)) throw new SyntaxError()
+    const padded = isUrl ? text + '='.repeat(-text.length & 3) : text
+    const alphabet = isUrl ? 'base64url' : 'base64'
+    return owned(native.call(Uint8Array, padded, { alphabet, lastChunkHandling: 'strict' }))
   } catch (cause) {
     throw new SignetError('encoding_invalid', `${what} is not ${form}`, { cause })
   }
