@@ -1,8 +1,20 @@
 /**
  * The face of a Grantex service, for its own clients unchanged: one table of routes below one path. It stands on the
- * gateway's store and policies.
+ * gateway's store, policies and standing, so whatever the operator revokes or suspends there is over here too.
  *
  * Mount it below a path (`/grantex`): Grantex publishes RSA keys alone at `/.well-known/jwks.json`, the gateway its own.
+ *
+ * Otherwise than the original:
+ * - A bundle needs a consent that covers it, or a policy of the operator. Else 403 `CONSENT_REQUIRED`.
+ * - Outside of `insecureSandboxApproval` the person approves, signed in, on the gateway's page; with PKCE, and the
+ *   redirect URIs registered on the agent (`redirectUris`, ours).
+ * - Nothing outlives what was consented to: no refresh of a token or bundle, no delegation. Audiences are inherited.
+ * - Uploads of both dialects are judged entry by entry and kept byte for byte; what is odd about an entry is told in
+ *   `errors` of a 200, what breaks the chain is a 4xx after all before it was kept. Keys of earlier generations count.
+ * - A log begun anew, and a fork, are findings that the operator sees.
+ * - Scopes must be registered on the agent (422 `INVALID_SCOPES`), also at `/v1/authorize`.
+ * - A developer's policy denies; it allows in the sandbox only.
+ * - Session tokens of principals are no JWTs. Webhooks, SCIM, budgets and sign-up are not there.
  */
 import { isSignetError, SignetError } from '../errors.ts'
 import type { JsonObject } from '../json.ts'
@@ -11,14 +23,8 @@ import { readBody } from './body.ts'
 import { digestOf, newSecret } from './ids.ts'
 import { changeAgent, createAgent, deleteAgent, getAgent, listAgents } from './grantex/agents.ts'
 import { getEntry, listEntries, logEntry } from './grantex/audit.ts'
-import {
-  createBundle,
-  getBundle,
-  listBundles,
-  refreshBundle,
-  revocationStatus,
-  revokeBundle,
-} from './grantex/bundles.ts'
+import { getBundle, listBundles, revocationStatus } from './grantex/bundle_views.ts'
+import { createBundle, refreshBundle, revokeBundle } from './grantex/bundles.ts'
 import { type Answer, type Call, type Dialect, type Handler, Refusal } from './grantex/call.ts'
 import { approveRequest, authorize, denyRequest, redeem, refreshToken } from './grantex/consent.ts'
 import {
@@ -43,7 +49,8 @@ import {
   getPolicy,
   listPolicies,
 } from './grantex/policies.ts'
-import { exportEntries, syncOffline } from './grantex/sync.ts'
+import { exportEntries } from './grantex/export.ts'
+import { syncOffline } from './grantex/sync.ts'
 import { RateError } from './rate.ts'
 import type { GatewayStore } from './store.ts'
 import type { Routes, World } from './world.ts'

@@ -18,19 +18,17 @@ import { agentOf, extraOf, type Issued, newGrant, newToken, supersede } from './
 import {
   type Answer,
   askedFor,
-  badRequest,
   bodyOf,
   type Call,
   type Dialect,
   iso,
-  notFound,
   Refusal,
   scopeList,
   scopesOf,
   secondsOf,
   text,
 } from './call.ts'
-import { agentsOf } from './agents.ts'
+import { bundleExtra, bundleOf } from './bundle_record.ts'
 import { checkScopes } from './consent.ts'
 import { isAllowedByPolicy } from './policies.ts'
 
@@ -39,48 +37,6 @@ const MOST_OFFLINE = 7 * 86_400
 const REVOKED = 'revoked by the developer'
 /** Audit keys of one bundle, over its whole life. */
 const MAX_GENERATIONS = 1000
-
-/** A chain of entries of one bundle. */
-export interface ChainExtra {
-  readonly dialect: 'grantex-ts' | 'grantex-py'
-  readonly seq: number
-  readonly hash: string
-  readonly time: number
-}
-
-/** What the dialect keeps with a bundle. */
-export interface BundleExtra {
-  readonly dialect: 'grantex'
-  readonly tenant: string
-  readonly scopes: readonly string[]
-  readonly ttl: string
-  readonly deviceId?: string | undefined
-  readonly devicePlatform?: string | undefined
-  /** When the newest generation was issued. */
-  readonly issuedAt: number
-  /** The audit keys of all generations, public JWKs, the newest last. Not `keys`: they open nothing of ours. */
-  readonly auditKeys: readonly JsonObject[]
-  /** `jti` of its token. */
-  readonly jti: string
-  readonly lastSyncAt?: number | undefined
-  /** Logs that devices began under the bundle; more than one is a finding. */
-  readonly chains: readonly ChainExtra[]
-}
-
-/** The dialect's part of a bundle. */
-export function bundleExtra(bundle: BundleRecord): BundleExtra {
-  return bundle.extra as unknown as BundleExtra
-}
-
-/** A bundle of the caller, 404 if there is none. */
-export async function bundleOf(call: Call, id: string): Promise<Stored<BundleRecord>> {
-  const found = await call.dialect.world.store.records.get('bundle', id)
-  const extra = found?.record.extra
-  if (found === undefined || extra?.dialect !== 'grantex' || extra.tenant !== call.tenant) {
-    throw notFound('Consent bundle')
-  }
-  return found
-}
 
 const CREATE = v.object({
   agentId: text(128),
@@ -315,83 +271,5 @@ export async function revokeBundle(call: Call): Promise<Answer> {
   return {
     status: 200,
     body: { bundleId: id, status: 'revoked', revokedAt: iso(revokedAt!) },
-  }
-}
-
-/** `GET /v1/consent-bundles`. The cursor is the id of the last bundle; a page that has a next one says so. */
-export async function listBundles(call: Call): Promise<Answer> {
-  const { dialect, query } = call
-  const limit = Number(query.get('limit') ?? '50')
-  if (!Number.isInteger(limit) || limit < 1 || limit > 100) throw badRequest('limit is 1 to 100')
-  const cursor = query.get('cursor') ?? ''
-  if (!/^(bundle_[0-9A-Z]{26})?$/.test(cursor)) throw badRequest('bad cursor')
-  const [status, agentId] = [query.get('status'), query.get('agentId')]
-  const found: BundleRecord[] = []
-  for await (const { record: agent } of agentsOf(call)) {
-    if (agentId !== null && agent.id !== agentId) continue
-    const { records } = dialect.world.store
-    for await (const { record } of everyRecord(records, 'bundle', `agent:${agent.id}`)) {
-      if (record.extra?.dialect !== 'grantex' || record.id <= cursor) continue
-      if (status === null || statusOf(record, dialect.world.now()) === status) found.push(record)
-    }
-  }
-  found.sort((a, b) => a.id < b.id ? -1 : 1)
-  const page = found.slice(0, limit)
-  return {
-    status: 200,
-    body: {
-      bundles: page.map((record) => bundleView(record, dialect.world.now())),
-      ...(found.length > limit ? { nextCursor: page.at(-1)!.id } : {}),
-    },
-  }
-}
-
-/** `GET /v1/consent-bundles/:id`. */
-export async function getBundle(call: Call): Promise<Answer> {
-  const { record } = await bundleOf(call, call.params[0]!)
-  return { status: 200, body: bundleView(record, call.dialect.world.now()) }
-}
-
-/** `GET /v1/consent-bundles/:id/revocation-status`: flat as the documents say, and under `data` as the service does. */
-export async function revocationStatus(call: Call): Promise<Answer> {
-  const { record } = await bundleOf(call, call.params[0]!)
-  const { store } = call.dialect.world
-  const standing = await bundleStanding(call.dialect.world, record)
-  const grant = (await store.records.get('grant', record.grant))?.record
-  const isOver = standing.state !== 'active'
-  const data = {
-    bundleId: record.id,
-    status: !isOver ? 'active' : standing.reason === 'expired' ? 'expired' : 'revoked',
-    revokedAt: isOver && standing.at !== undefined ? iso(standing.at) : null,
-    revokedBy: record.status === 'revoked' ? call.tenant : null,
-    reason: isOver ? standing.reason : null,
-    grantRevoked: grant?.status !== 'active',
-    checkpointAt: bundleExtra(record).issuedAt * 1000,
-  }
-  return { status: 200, body: { ...data, data } }
-}
-
-function statusOf(bundle: BundleRecord, now: number): string {
-  return bundle.status === 'active' && bundle.expiresAt <= now ? 'expired' : bundle.status
-}
-
-function bundleView(bundle: BundleRecord, now: number): JsonObject {
-  const extra = bundleExtra(bundle)
-  return {
-    id: bundle.id,
-    agentId: bundle.agent,
-    grantId: bundle.grant,
-    userId: bundle.principal,
-    scopes: extra.scopes,
-    status: statusOf(bundle, now),
-    deviceId: extra.deviceId ?? null,
-    devicePlatform: extra.devicePlatform ?? null,
-    offlineTTL: extra.ttl,
-    offlineExpiresAt: iso(bundle.expiresAt),
-    checkpointAt: iso(extra.issuedAt),
-    auditEntryCount: extra.chains.reduce((sum, { seq }) => sum + seq, 0),
-    lastSyncAt: extra.lastSyncAt === undefined ? null : iso(extra.lastSyncAt),
-    createdAt: iso(bundle.createdAt),
-    revokedAt: bundle.revokedAt === undefined ? null : iso(bundle.revokedAt),
   }
 }
