@@ -30,6 +30,8 @@ const backends: Backends = {
   replaceFile: async (path, bytes, expected) =>
     (await import('./backends/replace.ts')).replaceFile(path, bytes, expected),
   publishersMemory: async () => (await import('./backends/publishers_state.ts')).publishersState(),
+  deviceStorage: async (folder) =>
+    (await import('./backends/device_fs.ts')).fileDeviceStorage(folder),
   logStorage: async (folder) => (await import('./backends/log_fs.ts')).fileLogStorage(folder),
   gatewayStore: async (folder) =>
     (await import('./backends/gateway_folder.ts')).openGatewayFolder(folder),

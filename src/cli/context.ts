@@ -3,6 +3,7 @@
  * in their own.
  */
 import type { GatewayStore } from '../gateway/mod.ts'
+import type { DeviceStorage } from '../grants/mod.ts'
 import type { Keyring } from '../keys/mod.ts'
 import type { FileTree, PublishersMemory } from '../models/mod.ts'
 import type { LogStorage, Sha256, WitnessStore } from '../log/mod.ts'
@@ -50,6 +51,8 @@ export interface Backends {
   readonly runtime: string
   /** Optional parts, for `signet doctor`. */
   inventory(): Promise<readonly Part[]>
+  /** The sealed states of a device in a folder. */
+  deviceStorage(folder: string): Promise<DeviceStorage>
   /** The storage of a log in a folder. */
   logStorage(folder: string): Promise<LogStorage>
   /** The store of a gateway in a folder, which is made for its owner alone if need be. */

@@ -33,6 +33,7 @@ interface ServeFlags extends CommonFlags {
   readonly issuer?: string
   readonly publish?: string[]
   readonly signIn?: string[]
+  readonly clientHeader?: string
 }
 
 /** The command. */
@@ -48,6 +49,7 @@ export function serveCommand(context: CliContext): Command {
       'further public keys to publish: the next, the last, a keyset',
       several,
     )
+    .option('--client-header <name>', 'where a trusted proxy says whose request it is')
     .option('--sign-in <principal>', 'print a one-time link with which they can sign in', several)
     .addHelpText('after', HELP)
     .exitOverride()
@@ -72,7 +74,10 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
     // With port 0 the name is known only once it listens.
     let answer: Gateway | undefined
     const server = await run.backends.serveHttp(
-      async (request, info) => await answer?.(request, info) ?? new Response(null, { status: 503 }),
+      async (request, info) => {
+        const client = clientOf(request, flags.clientHeader) ?? info.client
+        return await answer?.(request, { client }) ?? new Response(null, { status: 503 })
+      },
       { ...listen, onFault: (error) => run.say(printable(String(error))) },
     )
     const { issuer = server.url } = flags
@@ -119,6 +124,11 @@ function tell(run: Run, { method, path, status, took, requestId, error }: Gatewa
     const cause = error instanceof SignetError ? error.cause ?? error : error
     run.say(`  ${printable(String((cause as Error)?.stack ?? cause))}`)
   }
+}
+
+/** The last address in a field is the one that our own proxy put there; those before it anybody can make up. */
+function clientOf(request: Request, field: string | undefined): string | undefined {
+  return field === undefined ? undefined : request.headers.get(field)?.split(',').at(-1)?.trim()
 }
 
 function parseListen(text: string): { host: string; port: number } {

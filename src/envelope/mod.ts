@@ -62,6 +62,7 @@ export {
   DEVICE_TAG,
   type HttpRequestParts,
   type NonceStore,
+  type ReceivedRequest,
   signRequest,
   type SignRequestOptions,
   type VerifiedRequest,

@@ -156,7 +156,7 @@ function worldOf(options: GatewayOptions, clients: WeakMap<Request, string>): Wo
     verifiedParts,
     verified: async (request, keyOf, maxBody) => {
       const { method, headers } = request
-      const body = await readBody(request, maxBody)
+      const body = () => readBody(request, maxBody)
       return await verifiedParts({ method, headers, body, url: urlOf(request) }, keyOf)
     },
   }

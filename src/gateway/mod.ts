@@ -41,6 +41,7 @@ export {
   type LoggedEntry,
   type RecordStore,
   retrying,
+  type StatusHead,
   type StatusIndices,
   type StatusValues,
   type Stored,

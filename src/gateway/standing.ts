@@ -97,30 +97,58 @@ export async function revokeBundle(
 }
 
 /**
- * Suspends an agent, or lets them act again. The status of each of their grants, and of all below them, follows; what
- * was revoked stays so. Errors: `not_found`.
+ * Suspends an agent. The status of each of their grants, and of all below them, follows in the same step. Idempotent.
+ * Errors: `not_found`.
  */
-export async function setAgentStatus(
-  world: World,
-  id: string,
-  status: 'active' | 'suspended',
-): Promise<void> {
+export async function suspendAgent(world: World, id: string): Promise<void> {
   await retrying(async () => {
-    const agent = await world.store.records.get('agent', id)
-    if (agent === undefined) throw new SignetError('not_found', 'there is no such agent')
-    const record = { ...agent.record, status }
-    const changes: Change[] = [{ put: 'agent', record, version: agent.version }]
-    const seen = new Set<string>()
-    for await (const root of everyRecord(world.store.records, 'grant', `agent:${id}`)) {
-      for (const { record: { id, place, status: own } } of await withDescendants(world, root)) {
-        if (own === 'revoked' || seen.has(id)) continue
-        seen.add(id)
-        const value = status === 'active' ? 0 : 2
-        changes.push({ status: place.list, index: place.index, value })
-      }
+    const changes: Change[] = [await agentChange(world, id, 'suspended')]
+    for (const { place, status } of await grantsOf(world, id)) {
+      if (status === 'revoked') continue
+      changes.push({ status: place.list, index: place.index, value: 2 })
     }
     await world.store.commit(changes)
   })
+}
+
+/**
+ * Lets a suspended agent act again, with what was not revoked. Grants stand again only where nobody else above or below
+ * is suspended, so each is judged anew; a crash in between leaves them suspended. Idempotent. Errors: `not_found`.
+ */
+export async function resumeAgent(world: World, id: string): Promise<void> {
+  await retrying(async () => {
+    await world.store.commit([await agentChange(world, id, 'active')])
+  })
+  for (const grant of await grantsOf(world, id)) {
+    if ((await grantStanding(world, grant)).state !== 'active') continue
+    const { list, index } = grant.place
+    await world.store.commit([{ status: list, index, value: 0 }])
+    // Suspended or revoked again while this was written: the worse counts.
+    const now = (await world.store.records.get('grant', grant.id))?.record ?? grant
+    const { state } = await grantStanding(world, now)
+    if (state === 'active') continue
+    const value = now.status === 'revoked' ? 1 : 2
+    await world.store.commit([{ status: list, index, value }])
+  }
+}
+
+async function agentChange(
+  world: World,
+  id: string,
+  status: 'active' | 'suspended',
+): Promise<Change> {
+  const agent = await world.store.records.get('agent', id)
+  if (agent === undefined) throw new SignetError('not_found', 'there is no such agent')
+  return { put: 'agent', record: { ...agent.record, status }, version: agent.version }
+}
+
+/** The grants of an agent, and all that were made out of them, each once. */
+async function grantsOf(world: World, agent: string): Promise<GrantRecord[]> {
+  const found = new Map<string, GrantRecord>()
+  for await (const root of everyRecord(world.store.records, 'grant', `agent:${agent}`)) {
+    for (const { record } of await withDescendants(world, root)) found.set(record.id, record)
+  }
+  return [...found.values()]
 }
 
 function bundleEnd(

@@ -1,6 +1,6 @@
 /** What every route gets: the options of the gateway, checked and completed. */
 import type { Hono } from 'hono'
-import type { HttpRequestParts, VerifiedRequest } from '../envelope/mod.ts'
+import type { ReceivedRequest, VerifiedRequest } from '../envelope/mod.ts'
 import type { JsonObject } from '../json.ts'
 import type { Key, PublicKey } from '../keys/mod.ts'
 import type { PrincipalAuthenticator } from './principals.ts'
@@ -68,7 +68,7 @@ export interface World {
   count(request: Request, kind: RateClass): void
   /** The URL that the world calls a request by: the issuer and the request's path and query. */
   urlOf(request: Request): string
-  /** A request whose signature holds, its body read; see `verifyRequest`. */
+  /** A request whose signature holds, its body read afterwards; see `verifyRequest`. */
   verified(
     request: Request,
     keyOf: (keyId: string) => Promise<PublicKey | undefined>,
@@ -76,7 +76,7 @@ export interface World {
   ): Promise<VerifiedRequest>
   /** The same of parts that were read before. */
   verifiedParts(
-    parts: HttpRequestParts,
+    parts: ReceivedRequest,
     keyOf: (keyId: string) => Promise<PublicKey | undefined>,
   ): Promise<VerifiedRequest>
 }

@@ -12,7 +12,7 @@ import {
   parseConstraint,
   satisfies,
 } from './constraints.ts'
-import { isName, malformed, MAX_CONSTRAINTS, MAX_TOOLS } from './sizes.ts'
+import { isName, malformed, MAX_CONSTRAINTS, MAX_TOOLS, type Place } from './sizes.ts'
 import { subsumes } from './subsumption.ts'
 
 /** Constraints by argument. */
@@ -51,14 +51,14 @@ export function parseCapability(
   const capability = new Map<string, ArgumentMap>()
   for (const tool of names) {
     if (!isName(tool)) throw malformed('a tool has no proper name', 'tools')
-    capability.set(tool, parseArguments(json[tool], `tools[${quoted(tool)}]`, extensions))
+    capability.set(tool, parseArguments(json[tool], { inside: 'tools', at: tool }, extensions))
   }
   return capability
 }
 
 function parseArguments(
   json: JsonValue | undefined,
-  where: string,
+  where: Place,
   extensions: ConstraintExtensions,
 ): ArgumentMap {
   if (!isObject(json)) throw malformed('the constraints of a tool are not an object', where)
@@ -66,7 +66,7 @@ function parseArguments(
   const count = { left: MAX_CONSTRAINTS }
   for (const name of Object.keys(json)) {
     if (!isName(name)) throw malformed('an argument has no proper name', where)
-    map.set(name, parseConstraint(json[name], `${where}.${quoted(name)}`, extensions, count))
+    map.set(name, parseConstraint(json[name], { inside: where, at: name }, extensions, count))
   }
   return map
 }

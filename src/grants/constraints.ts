@@ -5,9 +5,16 @@
  * "maximum":5}` would otherwise allow everything. A type that nobody here knows is refused too
  * (`constraint_unknown`, §3.5.2). Checking is total: for whatever it is given it answers true or false.
  */
-import { SignetError } from '../errors.ts'
+import { utf8 } from '../bytes.ts'
 import { isObject, type JsonObject, type JsonValue } from '../json.ts'
-import { malformed, MAX_CONSTRAINT_DEPTH, MAX_CONSTRAINTS, MAX_VALUE_BYTES } from './sizes.ts'
+import {
+  malformed,
+  MAX_CONSTRAINT_DEPTH,
+  MAX_CONSTRAINTS,
+  MAX_VALUE_BYTES,
+  type Place,
+  refusedAt,
+} from './sizes.ts'
 import { valueKey } from './values.ts'
 
 /** The types of the draft. */
@@ -111,7 +118,7 @@ export interface ConstraintCount {
  */
 export function parseConstraint(
   json: JsonValue | undefined,
-  where: string = 'constraint',
+  where: Place = 'constraint',
   extensions: ConstraintExtensions = NO_EXTENSIONS,
   count: ConstraintCount = { left: MAX_CONSTRAINTS },
   depth: number = 1,
@@ -132,15 +139,17 @@ export function parseConstraint(
     )
     if (surplus !== undefined) throw malformed(`${type} has a member too many`, where)
     const nested = (item: JsonValue, at: number) =>
-      parseConstraint(item, `${where}.constraints[${at}]`, extensions, count, depth + 1)
+      parseConstraint(item, { inside: where, at }, extensions, count, depth + 1)
     return read.parse(json, where, nested)
   }
   const extension = extensions.get(type)
   if (extension === undefined) {
-    throw new SignetError('constraint_unknown', 'grant: a constraint of an unknown type', {
+    throw refusedAt(
+      'constraint_unknown',
+      'grant: a constraint of an unknown type',
       where,
-      remedy: 'what is not understood is denied; name the type to the verifier if it is registered',
-    })
+      'what is not understood is denied; name the type to the verifier if it is registered',
+    )
   }
   if (!says(() => extension.validate(json))) {
     throw malformed(`a constraint of type ${type} is not well formed`, where)
@@ -152,7 +161,7 @@ type Nested = (item: JsonValue, at: number) => Constraint
 
 interface Reader {
   readonly members: readonly string[]
-  parse(json: JsonObject, where: string, nested: Nested): Constraint
+  parse(json: JsonObject, where: Place, nested: Nested): Constraint
 }
 
 const setReader = (
@@ -221,10 +230,14 @@ const READ: Readonly<Record<CoreType, Reader>> = {
   any: compositeReader('any'),
 }
 
-function boundedKey(value: JsonValue, where: string): string {
+function boundedKey(value: JsonValue, where: Place): string {
   const key = valueKey(value)
   if (key === undefined) throw malformed('a value has no exact JSON form', where)
-  if (key.length > MAX_VALUE_BYTES || new TextEncoder().encode(key).length > MAX_VALUE_BYTES) {
+  // A UTF-16 unit takes at most three bytes.
+  if (
+    key.length > MAX_VALUE_BYTES ||
+    key.length * 3 > MAX_VALUE_BYTES && utf8(key).length > MAX_VALUE_BYTES
+  ) {
     throw malformed(`a value has more than ${MAX_VALUE_BYTES} bytes`, where)
   }
   return key

@@ -598,7 +598,7 @@ function nameOf(error: unknown): string {
 }
 
 /** Pinned issuers, each with the keys that its last bundle brought. Nobody becomes an issuer by a bundle. */
-async function withLearned(
+export async function withLearned(
   trusted: readonly TrustedIssuer[],
   learned: DeviceState['issuers'],
 ): Promise<readonly TrustedIssuer[]> {

@@ -116,7 +116,9 @@ export function deviceHttp(key: Key, options: DeviceHttpOptions = {}): DeviceHtt
         }
         const stale = answer.status === 401 && serverTime !== undefined &&
           Math.abs(serverTime - now() - offset) > CLOCK_DRIFT
-        if (answer.status !== undefined && !PASSING.includes(answer.status) && !stale) {
+        // A connection that broke may have been mended below us, by sending the same request twice.
+        const twice = answer.status === 401 && problemCode(answer.body) === 'request_replayed'
+        if (answer.status !== undefined && !PASSING.includes(answer.status) && !stale && !twice) {
           throw refusal(answer)
         }
         const wanted = stale ? 0 : retryAfter(answer.headers, serverTime)

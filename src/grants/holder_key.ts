@@ -16,7 +16,7 @@ const kept = new Map<string, PublicKey>()
 
 /** The public key of a JWK out of a token whose signature holds. Errors: `grant_malformed`. */
 export async function holderKey(jwk: JsonObject): Promise<PublicKey> {
-  const name = valueKey(jwk)!
+  const name = nameOf(jwk)
   const known = kept.get(name)
   if (known !== undefined) {
     kept.delete(name)
@@ -33,6 +33,15 @@ export async function holderKey(jwk: JsonObject): Promise<PublicKey> {
     if (!isSignetError(error)) throw error
     throw malformed('the holder key is no public key of a known kind', 'cnf.jwk')
   }
+}
+
+/** One text per JWK. */
+function nameOf(jwk: JsonObject): string {
+  const { kty, crv, x } = jwk
+  const isPlain = kty === 'OKP' && crv === 'Ed25519' && typeof x === 'string' &&
+    Object.keys(jwk).length === 3
+  // Canonical JSON begins with a brace, so no other JWK has this name.
+  return isPlain ? `Ed25519 ${x}` : valueKey(jwk)!
 }
 
 /**

@@ -54,6 +54,7 @@ export {
   memoryDeviceStorage,
 } from './device_state.ts'
 export { openDevice, type OpenDeviceOptions } from './open_device.ts'
+export { peekDevice, type PeekedDevice } from './peek_device.ts'
 export {
   type DeviceAnswer,
   type DeviceHttp,
@@ -62,6 +63,7 @@ export {
   type Fetch,
 } from './device_http.ts'
 export {
+  listBundles,
   pullBundle,
   type PulledBundle,
   refreshDevice,
@@ -180,6 +182,7 @@ export {
 } from './proof.ts'
 export { type MemoryReplayOptions, memoryReplayStore, type ReplayStore } from './replay.ts'
 export { parseScopes, parseScopeText, scopesToTools } from './scopes.ts'
+export type { Place } from './sizes.ts'
 export { subsumes } from './subsumption.ts'
 export type { VerifiedGrant, VerifiedLink } from './verified.ts'
 export { type TrustedIssuer, verifyGrant, type VerifyGrantOptions } from './verify.ts'

@@ -17,7 +17,7 @@ import { capabilityOf, parseClaims } from './claims.ts'
 import { capabilityToJson, type ToolsJson } from './capability.ts'
 import { NO_EXTENSIONS } from './constraints.ts'
 import { holderKey, thumbprintUri } from './holder_key.ts'
-import { checkChild } from './invariants.ts'
+import { checkChild, checkTimes, timeBounds } from './invariants.ts'
 import { type GrantTerms, type IssueOptions, signToken, termsToClaims } from './issue.ts'
 
 /** Terms of a child. What is left out stays as in the parent, except limits and status, which are the parent's own. */
@@ -54,6 +54,7 @@ export async function narrowGrant(
   }
   const parent = { claims: above, holder: holder.id, hash: linkHash(token, portableSha256) }
   const now = options.now ?? Date.now() / 1000
+  checkTimes(above, timeBounds({ ...options, now }))
   const iat = Math.max(Math.floor(now), above.iat)
   const claims = termsToClaims({
     ...terms,
@@ -67,7 +68,6 @@ export async function narrowGrant(
     del_max_depth: terms.maxDepth ?? above.maxDepth,
     par_hash: parent.hash,
   })
-  // Before the form is judged: del_depth may have left the range of its claim.
   const child = await signToken(key, claims, { ...options, now }, (read) => {
     checkChild(parent, read)
     checkDistinct([...parents, read].map(({ jti }) => jti))

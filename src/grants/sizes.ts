@@ -3,7 +3,7 @@
  * beforehand what that costs. Figures are those that draft-niyikiza-oauth-attenuating-agent-tokens-01
  * recommends (§4.3, §4.4, appendix B.5).
  */
-import { SignetError } from '../errors.ts'
+import { type ErrorCode, quoted, SignetError } from '../errors.ts'
 
 /** One token, in characters (base64url and dots: characters are bytes). */
 export const MAX_TOKEN_CHARS: number = 64 * 1024
@@ -36,7 +36,29 @@ export function isName(text: unknown): text is string {
   return text.isWellFormed() && new TextEncoder().encode(text).length <= MAX_NAME_BYTES
 }
 
+/** A place in a token. It becomes text only when there is a fault to tell of. */
+export type Place = string | { readonly inside: Place; readonly at: string | number }
+
+function placeText(place: Place): string {
+  if (typeof place === 'string') return place
+  const { inside, at } = place
+  return `${placeText(inside)}[${typeof at === 'number' ? at : quoted(at)}]`
+}
+
 /** What to throw where a grant is not of the form that it should be. */
-export function malformed(why: string, where?: string): SignetError {
-  return new SignetError('grant_malformed', `grant: ${why}`, where === undefined ? {} : { where })
+export function malformed(why: string, where?: Place): SignetError {
+  return refusedAt('grant_malformed', `grant: ${why}`, where)
+}
+
+/** An error with its place. */
+export function refusedAt(
+  code: ErrorCode,
+  message: string,
+  where: Place | undefined,
+  remedy?: string,
+): SignetError {
+  return new SignetError(code, message, {
+    ...where === undefined ? {} : { where: placeText(where) },
+    ...remedy === undefined ? {} : { remedy },
+  })
 }

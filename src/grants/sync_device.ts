@@ -5,12 +5,17 @@
  */
 import { type Bytes, concat, equalBytes } from '../bytes.ts'
 import { isSignetError, SignetError } from '../errors.ts'
-import { isObject, parseJson } from '../json.ts'
+import { isObject, type JsonValue, parseJson } from '../json.ts'
 import { checkAborted, type Key } from '../keys/mod.ts'
 import { exportRange, type LogView, type VerifiedCheckpoint } from '../log/mod.ts'
 import type { AcknowledgedHead } from './bundle.ts'
 import type { Device, ServerContact } from './device.ts'
-import { type DeviceHttp, deviceHttp, type DeviceHttpOptions } from './device_http.ts'
+import {
+  type DeviceAnswer,
+  type DeviceHttp,
+  deviceHttp,
+  type DeviceHttpOptions,
+} from './device_http.ts'
 import {
   formatSyncHead,
   type LogVerdict,
@@ -238,6 +243,28 @@ export async function pullBundle(
 }
 
 /**
+ * All bundles of a key at a server, those among them that do not count any more without a token. Errors: those of
+ * `DeviceHttp.request`; `sync_malformed`.
+ */
+export async function listBundles(
+  key: Key,
+  server: string,
+  options: DeviceHttpOptions = {},
+): Promise<readonly (PulledBundle & { readonly id: string })[]> {
+  const url = `${server.replace(/\/$/, '')}/bundles`
+  const { body, serverTime } = await deviceHttp(key, options).request('GET', url)
+  const value = parseJson(body, { what: 'answer of the server' })
+  const bundles = isObject(value) ? value.bundles : undefined
+  if (!Array.isArray(bundles)) {
+    throw new SignetError('sync_malformed', 'the answer of the server holds no bundles')
+  }
+  return bundles.map((one: JsonValue) => {
+    const id = isObject(one) && typeof one.bundle_id === 'string' ? one.bundle_id : ''
+    return { id, ...bundleOf(one, serverTime) }
+  })
+}
+
+/**
  * Has the server make the next bundle, and takes it in. What waits in the log need not be sent first. Errors: those of
  * `DeviceHttp.request` and `Device.heard`; `bundle_revoked`.
  */
@@ -271,10 +298,11 @@ export interface PulledBundle {
   readonly serverTime: number | undefined
 }
 
-function readBundle(
-  { body, serverTime }: { readonly body: Bytes; readonly serverTime: number | undefined },
-): PulledBundle {
-  const value = parseJson(body, { what: 'answer of the server' })
+function readBundle({ body, serverTime }: DeviceAnswer): PulledBundle {
+  return bundleOf(parseJson(body, { what: 'answer of the server' }), serverTime)
+}
+
+function bundleOf(value: JsonValue, serverTime: number | undefined): PulledBundle {
   if (isObject(value)) {
     const { bundle, status } = value
     const told = isObject(status) ? status : {}

@@ -6,17 +6,18 @@
  * Deviations, all stricter: `kid` of the root must name a pinned key and `kid` of a child, if present, its
  * parent's holder; times are whole seconds; every token's lifetime is bounded, not only the root's.
  */
+import { toBase64Url } from '../bytes.ts'
 import { type Jws, verifyJws } from '../envelope/mod.ts'
 import { isSignetError, quoted, SignetError } from '../errors.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { portableSha256, type Sha256 } from '../log/mod.ts'
+import type { Sha256 } from '../log/mod.ts'
 import {
   checkCritical,
-  checkCycle,
   checkDistinct,
-  claimsJson,
   type GrantChain,
   linkHash,
+  type Peeked,
+  peekTokens,
   readTokens,
   UNDERSTOOD,
 } from './chain.ts'
@@ -59,7 +60,7 @@ export interface VerifyGrantOptions {
   readonly maxDepth?: number | undefined
   /** Registered constraint types that are understood. */
   readonly extensions?: ConstraintExtensions | undefined
-  /** A faster SHA-256. */
+  /** A SHA-256 that is faster than the platform's asynchronous one. */
   readonly sha256?: Sha256 | undefined
 }
 
@@ -79,31 +80,30 @@ export async function verifyGrant(
   trusted: readonly TrustedIssuer[],
   options: VerifyGrantOptions = {},
 ): Promise<VerifiedGrant> {
-  const { extensions = NO_EXTENSIONS, sha256 = portableSha256 } = options
+  const { extensions = NO_EXTENSIONS, sha256 } = options
   const maxDepth = Math.min(options.maxDepth ?? MAX_DEPTH, MAX_DEPTH)
   const times = timeBounds(options)
-  const tokens = readTokens(chain)
-  checkCycle(tokens)
+  const raw = readTokens(chain)
+  const checks = new EarlyChecks(raw, sha256)
+  checks.begin(pinnedKey(raw[0]!, trusted))
+  const tokens = peekTokens(raw)
   const links: VerifiedLink[] = []
   let parent: ParentLink & { readonly key: PublicKey } | undefined
   let json: JsonObject | undefined
   for (const [at, token] of tokens.entries()) {
     try {
       const signer = parent === undefined ? pinned(token, trusted) : childSigner(token, parent.key)
-      const { payload, header } = await verifyJws(token, signer, {
-        typ: GRANT_TYPE,
-        understands: UNDERSTOOD,
-      })
-      json = claimsJson(payload)
+      await checks.signature(at, signer, tokens)
+      json = token.json
       const claims = parseClaims(json, extensions)
-      checkCritical(header, claims.limits !== undefined)
+      checkCritical(token.header, claims.limits !== undefined)
       if (parent === undefined) {
         checkIssuer(claims, signer, trusted)
         checkRoot(claims, maxDepth)
       } else checkChild(parent, claims, maxDepth)
       checkTimes(claims, times)
       const key = await holderKey(claims.holder)
-      const hash = linkHash(token, sha256)
+      const hash = await checks.hash(at)
       links.push(linkOf(claims, key, hash))
       parent = { claims, key, holder: key.id, hash }
     } catch (error) {
@@ -124,12 +124,98 @@ export async function verifyGrant(
   })
 }
 
+/**
+ * Signatures and hashes that are worked on while others are: a platform checks signatures on threads of its own. Which
+ * key a child needs says its parent, whose signature does not hold yet; so a check that was begun early counts only if
+ * it was made under the very key that the parent, once verified, turns out to name. At most {@link AHEAD} are begun
+ * before the one that is waited for, so that a stranger's chain costs little.
+ */
+class EarlyChecks {
+  readonly #tokens: readonly Jws[]
+  readonly #sha256: Sha256 | undefined
+  readonly #signatures: (Promise<Checked> | undefined)[] = []
+  readonly #hashes: (Promise<string> | undefined)[] = []
+
+  constructor(tokens: readonly Jws[], sha256: Sha256 | undefined) {
+    this.#tokens = tokens
+    this.#sha256 = sha256
+  }
+
+  /** Begins the check of the root. */
+  begin(key: PublicKey | undefined): void {
+    if (key !== undefined) this.#signatures[0] = this.#check(0, key)
+  }
+
+  /** Waits for the signature of a token under a key, and begins those that come next. */
+  async signature(at: number, key: PublicKey, tokens: readonly Peeked[]): Promise<void> {
+    const found = this.#signatures[at] ??= this.#check(at, key)
+    for (let next = at + 1; next <= at + AHEAD && next < tokens.length; next++) {
+      this.#signatures[next] ??= this.#guess(next, tokens[next - 1]!)
+    }
+    await this.#settle(at, key, await found)
+  }
+
+  async #settle(at: number, key: PublicKey, found: Checked): Promise<void> {
+    // Ids are hashes of the keys, so one id is one key.
+    const { error } = found.key?.id === key.id ? found : await this.#check(at, key)
+    if (error !== undefined) throw error
+  }
+
+  /** The hash of a token. */
+  async hash(at: number): Promise<string> {
+    return await (this.#hashes[at] ??= this.#digest(at))
+  }
+
+  /** Never rejects, so that nobody must wait for it. */
+  async #check(at: number, key: PublicKey): Promise<Checked> {
+    this.#hashes[at] ??= this.#digest(at)
+    try {
+      await verifyJws(this.#tokens[at]!, key, { typ: GRANT_TYPE, understands: UNDERSTOOD })
+      return { key }
+    } catch (error) {
+      return { key, error }
+    }
+  }
+
+  async #guess(at: number, { holder }: Peeked): Promise<Checked> {
+    try {
+      if (holder !== undefined) return await this.#check(at, await holderKey(holder))
+    } catch { // no key: the parent will be refused for that
+    }
+    return { key: undefined }
+  }
+
+  async #digest(at: number): Promise<string> {
+    const token = this.#tokens[at]!
+    if (this.#sha256 !== undefined) return linkHash(token, this.#sha256)
+    return toBase64Url(new Uint8Array(await crypto.subtle.digest('SHA-256', token.signingInput)))
+  }
+}
+
+/** What became of a signature, and under which key; no key: it was not checked. */
+interface Checked {
+  readonly key: PublicKey | undefined
+  readonly error?: unknown
+}
+
+/** Signatures that are begun before their turn. */
+const AHEAD = 3
+
 /** The pinned key that the root's `kid` names. Whose it is, the claims must confirm. */
-function pinned({ header }: Jws, trusted: readonly TrustedIssuer[]): PublicKey {
-  const { kid } = header
+function pinnedKey(
+  { header: { kid } }: Jws,
+  trusted: readonly TrustedIssuer[],
+): PublicKey | undefined {
   for (const { keys } of trusted) {
     for (const key of keys) if (key.id === kid) return key
   }
+  return undefined
+}
+
+function pinned(token: Jws, trusted: readonly TrustedIssuer[]): PublicKey {
+  const { kid } = token.header
+  const key = pinnedKey(token, trusted)
+  if (key !== undefined) return key
   throw new SignetError(
     'signer_untrusted',
     typeof kid === 'string'

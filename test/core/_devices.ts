@@ -62,7 +62,7 @@ export async function makeBundle(device: Key, making: Making = {}): Promise<stri
     scopes: ['calendar:read', 'mail:send'],
     status: { idx: 3, uri: LIST },
     ...terms,
-  }, { now: T0 })
+  }, { now: Math.min(T0, issuedAt) })
   return await sealBundle({
     issuer: ISSUER,
     id: 'bundle-1',

@@ -253,6 +253,20 @@ test('each attempt is signed anew, with a nonce of its own', async () => {
   await all.device.close()
 })
 
+test('a request that the platform sent twice is signed and sent once more', async () => {
+  const all = await world()
+  const { fetch } = all.server
+  await all.sync({
+    fetch: async (url, init) => {
+      // The answer to the first one got lost below.
+      if (all.server.seen.length === 0) await fetch(url, init)
+      return await fetch(url, init)
+    },
+  })
+  assert.equal(all.server.store.entries.length, 8)
+  await all.device.close()
+})
+
 test('a device whose clock is wrong signs by the clock of the server', async () => {
   const all = await world()
   all.server.now = all.places.now + 2 * HOUR

@@ -340,6 +340,35 @@ test('suspending an agent stops everything of theirs, and resuming gives back wh
   assert.equal((await refresh()).status, 200)
 })
 
+test('resuming an agent gives nothing back where another one is still suspended', async () => {
+  const at = await scene()
+  const [who, child] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '1' })
+  const agent = await registered(at)
+  const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf)
+  const made = await bodyOf(await signedForm(at, who, '/oauth/token', fields))
+  const statuses = async () => {
+    const { values } = await at.store.status.read('1')
+    return [root, made].map(({ access_token: token }) =>
+      values.get(claimsOf(token).status.status_list.idx) ?? 0
+    )
+  }
+  const set = (id: string, verb: string) => asOperator(at, 'POST', `/admin/agents/${id}/${verb}`)
+  await set(agent, 'suspend')
+  assert.deepEqual(await statuses(), [0, 2])
+  await set(root.agent, 'suspend')
+  assert.deepEqual(await statuses(), [2, 2])
+  await set(root.agent, 'resume')
+  assert.deepEqual(await statuses(), [0, 2])
+  await set(root.agent, 'suspend')
+  await set(agent, 'resume')
+  assert.deepEqual(await statuses(), [2, 2])
+  await set(root.agent, 'resume')
+  assert.deepEqual(await statuses(), [0, 0])
+  await refused(set('agent_none', 'suspend'), 404, 'not_found')
+  await refused(set('agent_none', 'resume'), 404, 'not_found')
+})
+
 test('POST /oauth/introspect and /oauth/revoke answer whom they may', async () => {
   const at = await scene()
   const [who, thief] = [await device(), await device()]
