@@ -154,7 +154,7 @@ export function grantexRoutes(options: GrantexOptions): Routes {
   return (app, world) => {
     const { path = '/grantex' } = options
     const answer = face(world, options, path)
-    app.all(`${path}/*`, (context) => answer(context.req.raw, context.env.requestId))
+    app.all(`${path}/*`, (context) => answer(context.req.raw, context.env))
   }
 }
 
@@ -163,11 +163,11 @@ function face(
   world: World,
   options: GrantexOptions,
   path: string,
-): (request: Request, requestId: string) => Promise<Response> {
+): (request: Request, noted: { readonly requestId: string; error: unknown }) => Promise<Response> {
   const { rate = 600 } = options
   const dialect = dialectOf(world, options, path)
   const count = counter(rate, world)
-  return async (request, requestId) => {
+  return async (request, noted) => {
     const { pathname, searchParams } = new URL(request.url)
     const headers = new Headers({ 'content-type': 'application/json', 'cache-control': 'no-store' })
     try {
@@ -181,7 +181,8 @@ function face(
       return respond(await found.handler(call), headers)
     } catch (error) {
       if (error instanceof RateError) headers.set('retry-after', String(error.retryAfter))
-      return respond(refused(error, requestId), headers)
+      if (!(error instanceof Refusal)) noted.error = error // for the operator's log
+      return respond(refused(error, noted.requestId), headers)
     }
   }
 }

@@ -3,7 +3,7 @@ import * as v from 'valibot'
 import type { JsonObject } from '../../json.ts'
 import { newId } from '../ids.ts'
 import type { AgentRecord } from '../records.ts'
-import { revokeGrant, setAgentStatus } from '../standing.ts'
+import { resumeAgent, revokeGrant, suspendAgent } from '../standing.ts'
 import { everyRecord, retrying } from '../store.ts'
 import { agentOf, didOf } from './authority.ts'
 import { type Answer, bodyOf, type Call, iso, scopeList, text } from './call.ts'
@@ -71,7 +71,8 @@ export async function getAgent(call: Call): Promise<Answer> {
 export async function changeAgent(call: Call): Promise<Answer> {
   const { status, ...change } = bodyOf(call, CHANGE)
   const { record: { id } } = await agentOf(call.dialect, call.tenant, call.params[0]!)
-  if (status !== undefined) await setAgentStatus(call.dialect.world, id, status)
+  if (status === 'suspended') await suspendAgent(call.dialect.world, id)
+  if (status === 'active') await resumeAgent(call.dialect.world, id)
   return await retrying(async () => {
     const { record, version } = await agentOf(call.dialect, call.tenant, call.params[0]!)
     const { scopes, ...rest } = Object.fromEntries(
