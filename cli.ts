@@ -30,11 +30,15 @@ const backends: Backends = {
   replaceFile: async (path, bytes, expected) =>
     (await import('./backends/replace.ts')).replaceFile(path, bytes, expected),
   publishersMemory: async () => (await import('./backends/publishers_state.ts')).publishersState(),
+  deviceStorage: async (folder) =>
+    (await import('./backends/device_fs.ts')).fileDeviceStorage(folder),
   logStorage: async (folder) => (await import('./backends/log_fs.ts')).fileLogStorage(folder),
+  gatewayStore: async (folder) =>
+    (await import('./backends/gateway_folder.ts')).openGatewayFolder(folder),
   witnessStore: async (path) =>
     (await import('./backends/witness_sqlite.ts')).sqliteWitnessStore(path),
   serveHttp: async (handler, options) =>
-    await (await import('./backends/http_server.ts')).serveHttp(handler, options),
+    await (await import('./backends/serve.ts')).serve(handler, options),
   sha256: async () => (await import('./backends/node_sha256.ts')).nodeSha256,
   runtime: runtime(),
   inventory: async () => (await import('./backends/inventory.ts')).inventory(),
@@ -45,6 +49,17 @@ function runtime(): string {
   const { deno, bun, node } = process.versions as Record<string, string | undefined>
   return deno !== undefined ? `Deno ${deno}` : bun !== undefined ? `Bun ${bun}` : `Node ${node}`
 }
+
+// Node warns that its ML-DSA and its SQLite are experimental. The first passes a known-answer self-test before it is
+// used, and the second is all that there is; neither is news to whoever runs a command. Other warnings stay.
+const warn = process.listeners('warning')
+process.removeAllListeners('warning')
+process.on('warning', (warning) => {
+  if (warning.name === 'ExperimentalWarning' && /Web Crypto API|SQLite/.test(warning.message)) {
+    return
+  }
+  for (const listener of warn) listener.call(process, warning)
+})
 
 const stop = new AbortController()
 process.once('SIGINT', () => stop.abort())

@@ -7,8 +7,11 @@ import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { SignetError } from '../src/errors.ts'
 
-/** What answers requests. Should it throw, the answer is 500. */
-export type HttpHandler = (request: Request) => Promise<Response>
+/** What answers requests; `client` is the address that one came from. Should it throw, the answer is 500. */
+export type HttpHandler = (
+  request: Request,
+  info: { readonly client: string },
+) => Promise<Response>
 
 /** Options of {@link serveHttp}. */
 export interface ServeOptions {
@@ -88,7 +91,7 @@ async function respond(
     const request = requestOf(incoming, gone.signal)
     response = request === undefined
       ? new Response('bad request\n', { status: 400 })
-      : await handler(request)
+      : await handler(request, { client: incoming.socket.remoteAddress ?? '' })
   } catch (error) {
     onFault?.(error)
     response = new Response('internal error\n', { status: 500 })

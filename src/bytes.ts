@@ -99,12 +99,37 @@ export function fromBase64(text: string, what: string = 'value'): Bytes {
 
 /** base64url without padding (RFC 7515 §2). */
 export function toBase64Url(bytes: Uint8Array): string {
-  return b64url.encode(bytes)
+  return platformBase64Url.encode(bytes)
 }
 
 /** Bytes of unpadded base64url, canonical form only (`encoding_invalid`). */
 export function fromBase64Url(text: string, what: string = 'value'): Bytes {
-  return decode(b64url, text, what, 'unpadded base64url')
+  return decode(platformBase64Url, text, what, 'unpadded base64url')
+}
+
+/** The platform's coder (ECMAScript 2026), ten times as fast as the portable one, where there is one. */
+interface PlatformBase64 {
+  fromBase64?(text: string, options: object): Uint8Array
+  readonly prototype: { toBase64?(this: Uint8Array, options: object): string }
+}
+
+const platformBase64Url = base64UrlOf(Uint8Array as unknown as PlatformBase64)
+
+function base64UrlOf({ fromBase64, prototype: { toBase64 } }: PlatformBase64): typeof b64url {
+  if (fromBase64 === undefined || toBase64 === undefined) return b64url
+  return {
+    encode: (bytes) => toBase64.call(bytes, { alphabet: 'base64url', omitPadding: true }),
+    decode(text) {
+      const padded = text + '='.repeat(-text.length & 3)
+      const options = { alphabet: 'base64url', lastChunkHandling: 'strict' }
+      const bytes = fromBase64.call(Uint8Array, padded, options)
+      // The platform skips white space and takes padding that stood in the text: both leave fewer bytes.
+      if (text.length % 4 === 1 || bytes.length !== Math.floor(text.length * 3 / 4)) {
+        throw new SyntaxError('not the canonical form')
+      }
+      return bytes
+    },
+  }
 }
 
 function decode(

@@ -2,6 +2,8 @@
  * What a command needs of the world: backends that `cli.ts` puts in, and the three streams. Tests hand
  * in their own.
  */
+import type { GatewayStore } from '../gateway/mod.ts'
+import type { DeviceStorage } from '../grants/mod.ts'
 import type { Keyring } from '../keys/mod.ts'
 import type { FileTree, PublishersMemory } from '../models/mod.ts'
 import type { LogStorage, Sha256, WitnessStore } from '../log/mod.ts'
@@ -49,13 +51,17 @@ export interface Backends {
   readonly runtime: string
   /** Optional parts, for `signet doctor`. */
   inventory(): Promise<readonly Part[]>
+  /** The sealed states of a device in a folder. */
+  deviceStorage(folder: string): Promise<DeviceStorage>
   /** The storage of a log in a folder. */
   logStorage(folder: string): Promise<LogStorage>
+  /** The store of a gateway in a folder, which is made for its owner alone if need be. */
+  gatewayStore(folder: string): Promise<GatewayStore & { close(): void }>
   /** What a witness remembers, in a file that is made if need be. */
   witnessStore(path: string): Promise<WitnessStore & { close(): void }>
-  /** Answers HTTP until it is closed. */
+  /** Answers HTTP until it is closed. `client` is the address that a request came from. */
   serveHttp(
-    handler: (request: Request) => Promise<Response>,
+    handler: (request: Request, info: { readonly client: string }) => Promise<Response>,
     options: {
       readonly host: string
       readonly port: number

@@ -26,6 +26,26 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./log.ts')).logCommands(context),
   ],
   [
+    'grant',
+    'give authority, pass on less of it, check it, take it back',
+    async (context) => (await import('./grant.ts')).grantCommands(context),
+  ],
+  [
+    'serve',
+    'give grants, take the logs of devices in, and take authority back',
+    async (context) => (await import('./serve.ts')).serveCommand(context),
+  ],
+  [
+    'bundle',
+    'get what a device takes offline, look at it, and renew it',
+    async (context) => (await import('./bundle.ts')).bundleCommands(context),
+  ],
+  [
+    'sync',
+    "send a device's log to its server, and hear what is new",
+    async (context) => (await import('./sync.ts')).syncCommand(context),
+  ],
+  [
     'doctor',
     'say what runs on what here',
     async (context) => (await import('./doctor.ts')).doctorCommand(context),

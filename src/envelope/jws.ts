@@ -9,7 +9,7 @@
 import type { Algorithm } from '../algorithms.ts'
 import { type Bytes, fromBase64Url, toBase64Url, utf8 } from '../bytes.ts'
 import { type ErrorCode, isSignetError, quoted, SignetError } from '../errors.ts'
-import { isObject, type JsonObject, parseJson } from '../json.ts'
+import { isObject, type JsonObject, type JsonValue, parseJson } from '../json.ts'
 import { type Key, type PublicKey, signMessage, type SignOptions } from '../keys/mod.ts'
 
 /** A JWS as it was received. Nothing of it has been verified. */
@@ -83,14 +83,35 @@ export function parseJws(text: string, options: ParseJwsOptions = {}): Jws {
   if (parts.length !== 3 || head === undefined || body === undefined || signature === undefined) {
     throw malformed('not three parts with dots between')
   }
-  const header = within('header', () => parseJson(fromBase64Url(head), { maxDepth: 8 }))
-  if (!isObject(header)) throw malformed('the header is not an object')
   return {
-    header,
+    header: headerOf(head),
     payload: within('payload', () => fromBase64Url(body)),
     signature: within('signature', () => fromBase64Url(signature)),
     signingInput: utf8(text.slice(0, head.length + 1 + body.length)),
   }
+}
+
+/** Headers of the same signer are the same: those that were read last are kept, by their text. */
+const headers = new Map<string, JsonObject>()
+const MAX_HEADERS = 256
+const MAX_KEPT_HEADER = 512
+
+function headerOf(text: string): JsonObject {
+  const known = headers.get(text)
+  if (known !== undefined) return known
+  const header = within('header', () => parseJson(fromBase64Url(text), { maxDepth: 8 }))
+  if (!isObject(header)) throw malformed('the header is not an object')
+  if (text.length > MAX_KEPT_HEADER) return header
+  if (headers.size >= MAX_HEADERS) headers.clear()
+  headers.set(text, frozen(header))
+  return header
+}
+
+/** What is handed out twice must not be changed in between. */
+function frozen<T extends JsonValue | undefined>(value: T): T {
+  if (typeof value !== 'object' || value === null) return value
+  for (const member of Object.values(value)) frozen(member)
+  return Object.freeze(value)
 }
 
 /** Signs a payload; the result is the compact serialisation. The header gets `alg`, `typ` and `kid`. */

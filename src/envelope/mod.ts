@@ -58,3 +58,15 @@ export {
   type VerifiedNote,
   type VerifiedNoteSignature,
 } from './signed_note.ts'
+export {
+  DEVICE_TAG,
+  type HttpRequestParts,
+  type NonceStore,
+  signRequest,
+  type SignRequestOptions,
+  type VerifiedRequest,
+  verifyRequest,
+  type VerifyRequestOptions,
+} from './http_signature.ts'
+export { type SignableRequest, signatureBase } from './signature_base.ts'
+export { checkContentDigest, contentDigest } from './content_digest.ts'

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { base64urlnopad } from '@scure/base'
 import fc from 'fast-check'
 import {
   concat,
@@ -244,4 +245,36 @@ test('text after malformed text is read as if there had been none before', () =>
     assert.throws(() => fromUtf8(Uint8Array.from(bad)), { code: 'encoding_invalid' })
     assert.equal(fromUtf8(whole), '\ufeffgrün €')
   }
+})
+
+test("base64url is read and written alike by the platform's coder and by the portable one", () => {
+  const units = [...'AQgw_-9zZ=+/ \n\té.A']
+  const text = fc.array(fc.constantFrom(...units), { maxLength: 12 }).map((list) => list.join(''))
+  const portable = (given: string) => {
+    try {
+      return toHex(base64urlnopad.decode(given))
+    } catch {
+      return 'refused'
+    }
+  }
+  const ours = (given: string) => {
+    try {
+      return toHex(fromBase64Url(given))
+    } catch (error) {
+      assert.ok(isSignetError(error, 'encoding_invalid'))
+      return 'refused'
+    }
+  }
+  fc.assert(
+    fc.property(text, (given) => assert.equal(ours(given), portable(given))),
+    {
+      numRuns: 3000,
+      examples: [['AA=='], ['AA='], ['AB'], ['AAAA\n'], ['A A A A'], ['AAAAA'], ['AAA\n\n'], ['']]
+        .map(([given]): [string] => [given!]),
+    },
+  )
+  fc.assert(fc.property(fc.uint8Array(), (bytes) => {
+    assert.equal(toBase64Url(bytes), base64urlnopad.encode(bytes))
+    assert.deepEqual(fromBase64Url(toBase64Url(bytes)), bytes)
+  }))
 })

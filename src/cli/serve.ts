@@ -1,0 +1,141 @@
+/** `signet serve`: the gateway as a process of its own, over a database file. */
+import process from 'node:process'
+import { Command } from 'commander'
+import { utf8 } from '../bytes.ts'
+import { SignetError } from '../errors.ts'
+import {
+  type Gateway,
+  gateway,
+  type GatewayEvent,
+  newOperatorKey,
+  newSignInCode,
+} from '../gateway/mod.ts'
+import type { PublicKey } from '../keys/mod.ts'
+import { action, several, withKeys } from './command.ts'
+import type { CliContext, CommonFlags, Run } from './context.ts'
+import { openPublic } from './public_side.ts'
+import { printable } from './text.ts'
+
+const HELP = `
+Examples:
+  signet keys new --key issuer.pem --algorithm Ed25519
+  signet serve --data gateway --key issuer.pem --sign-in alice
+  signet serve --data gateway --key issuer.pem --issuer https://gateway.example --listen 127.0.0.1:8787
+
+Behind a proxy that speaks TLS, --issuer is what the world calls the server by. The operator's key is written to
+DIR/operator.key when the folder is made; whoever has it may register agents, and revoke. To change keys without a
+gap, first publish the next one (--publish), then sign with it and publish the last one.`
+
+interface ServeFlags extends CommonFlags {
+  readonly data: string
+  readonly key: string
+  readonly listen: string
+  readonly issuer?: string
+  readonly publish?: string[]
+  readonly signIn?: string[]
+}
+
+/** The command. */
+export function serveCommand(context: CliContext): Command {
+  return withKeys(new Command('serve'))
+    .description('give grants, take the logs of devices in, and take authority back')
+    .requiredOption('--data <dir>', 'folder of the database, made if need be')
+    .requiredOption('--key <uri>', "the issuer's Ed25519 key")
+    .option('--listen <host:port>', 'where to listen', '127.0.0.1:8787')
+    .option('--issuer <url>', 'name and address of the server; default: http:// and --listen')
+    .option(
+      '--publish <key>',
+      'further public keys to publish: the next, the last, a keyset',
+      several,
+    )
+    .option('--sign-in <principal>', 'print a one-time link with which they can sign in', several)
+    .addHelpText('after', HELP)
+    .exitOverride()
+    .configureOutput({ writeOut: context.terminal.out, writeErr: context.terminal.err })
+    .action(action(context, serve))
+}
+
+async function serve(run: Run, flags: ServeFlags): Promise<void> {
+  const listen = parseListen(flags.listen)
+  const published: PublicKey[] = []
+  for (const text of flags.publish ?? []) {
+    const side = await openPublic(run, text)
+    const live = 'keyset' in side
+      ? side.keyset.members.filter(({ status }) => status !== 'revoked').map(({ key }) => key)
+      : side.keys
+    published.push(...live)
+  }
+  const key = await (await run.keyring()).open(flags.key, { signal: run.signal })
+  const store = await run.backends.gatewayStore(flags.data)
+  try {
+    await makeOperator(run, flags.data, store)
+    // With port 0 the name is known only once it listens.
+    let answer: Gateway | undefined
+    const server = await run.backends.serveHttp(
+      async (request, info) => await answer?.(request, info) ?? new Response(null, { status: 503 }),
+      { ...listen, onFault: (error) => run.say(printable(String(error))) },
+    )
+    const { issuer = server.url } = flags
+    try {
+      answer = gateway({ issuer, key, published, store, log: (event) => tell(run, event) })
+      for (const principal of flags.signIn ?? []) {
+        const code = await newSignInCode(store, principal, Math.floor(Date.now() / 1000))
+        const link = `${issuer}/sign-in?${new URLSearchParams({ code })}`
+        run.terminal.err(`sign-in link of ${printable(principal)}, for once: ${link}\n`)
+      }
+      run.answer(
+        { issuer, url: server.url, kid: key.publicKey.id },
+        `${issuer} is served at ${server.url}, signing with ${key.publicKey.id}`,
+      )
+      await ended(run.signal)
+      run.say('stopping')
+    } finally {
+      await server.close()
+    }
+  } finally {
+    store.close()
+    await key.close()
+  }
+}
+
+/** The first operator's key, into a file that only its owner reads. */
+async function makeOperator(
+  run: Run,
+  folder: string,
+  store: Parameters<typeof newOperatorKey>[0],
+): Promise<void> {
+  if ((await store.records.list('operator', { limit: 1 })).length > 0) return
+  const path = `${folder}/operator.key`
+  await newOperatorKey(store, 'operator', Math.floor(Date.now() / 1000), async (key) => {
+    await run.backends.writeFile(path, utf8(`${key}\n`), { mode: 0o600, overwrite: true })
+  })
+  run.say(`the operator's key is in ${printable(path)}`)
+}
+
+/** One line for each request. No query, no token, no body. */
+function tell(run: Run, { method, path, status, took, requestId, error }: GatewayEvent): void {
+  run.say(`${method} ${printable(path)} ${status} ${took.toFixed(1)}ms ${requestId}`)
+  if (error !== undefined && status >= 500) {
+    const cause = error instanceof SignetError ? error.cause ?? error : error
+    run.say(`  ${printable(String((cause as Error)?.stack ?? cause))}`)
+  }
+}
+
+function parseListen(text: string): { host: string; port: number } {
+  const [, host, port] = /^(\[[0-9a-f:]+\]|[^:[\]]+):([0-9]{1,5})$/i.exec(text) ?? []
+  if (host === undefined || Number(port) > 65535) {
+    throw new SignetError('usage_invalid', '--listen is no host and port', {
+      remedy: 'write it as 127.0.0.1:8787',
+    })
+  }
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
+}
+
+/** Resolves when the process is told to end: Ctrl-C, or SIGTERM from whatever started it. */
+function ended(signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) resolve()
+    signal?.addEventListener('abort', () => resolve(), { once: true })
+    process.once('SIGTERM', () => resolve())
+  })
+}

@@ -1,0 +1,94 @@
+/** What the operator does with agents and with people: register, suspend, let in. */
+import * as v from 'valibot'
+import { SignetError } from '../errors.ts'
+import { readJson } from './body.ts'
+import { newId } from './ids.ts'
+import { operatorOf } from './operators.ts'
+import { listing } from './paging.ts'
+import { newSignInCode } from './principals.ts'
+import type { AgentRecord } from './records.ts'
+import { setAgentStatus } from './standing.ts'
+import { json, type Routes } from './world.ts'
+
+const AgentSchema = v.strictObject({
+  name: v.pipe(v.string(), v.minLength(1), v.maxLength(100)),
+  description: v.optional(v.pipe(v.string(), v.maxLength(1000))),
+  redirect_uris: v.pipe(v.array(v.pipe(v.string(), v.maxLength(2000))), v.maxLength(20)),
+  tools: v.optional(v.pipe(v.array(v.pipe(v.string(), v.minLength(1))), v.maxLength(1000))),
+})
+const SignInSchema = v.strictObject({ principal: v.string() })
+
+/** `/admin/agents…`, `POST /admin/sign-in-codes`. */
+export const agentRoutes: Routes = (app, world) => {
+  app.post('/admin/agents', async (c) => {
+    await operatorOf(world, c.req.raw)
+    const { redirect_uris: redirectUris, ...rest } = await readJson(c.req.raw, AgentSchema)
+    redirectUris.forEach(checkRedirect)
+    const now = world.now()
+    const record: AgentRecord = {
+      id: newId('agent_', now * 1000),
+      ...rest,
+      redirectUris,
+      status: 'active',
+      createdAt: now,
+    }
+    await world.store.commit([{ put: 'agent', record, version: 0 }])
+    return json(agentJson(record), 201, { location: `/admin/agents/${record.id}` })
+  })
+  app.get('/admin/agents', async (c) => {
+    await operatorOf(world, c.req.raw)
+    return await listing(world, c.req.raw, 'agent', undefined, agentJson)
+  })
+  app.get('/admin/agents/:id', async (c) => {
+    await operatorOf(world, c.req.raw)
+    const found = await world.store.records.get('agent', c.req.param('id'))
+    if (found === undefined) throw new SignetError('not_found', 'there is no such agent')
+    return json(agentJson(found.record))
+  })
+  for (const [verb, status] of [['suspend', 'suspended'], ['resume', 'active']] as const) {
+    app.post(`/admin/agents/:id/${verb}`, async (c) => {
+      await operatorOf(world, c.req.raw)
+      await setAgentStatus(world, c.req.param('id'), status)
+      return json({ id: c.req.param('id'), status })
+    })
+  }
+  app.post('/admin/sign-in-codes', async (c) => {
+    await operatorOf(world, c.req.raw)
+    const { principal } = await readJson(c.req.raw, SignInSchema)
+    const code = await newSignInCode(world.store, principal, world.now())
+    const link = `${world.issuer}/sign-in?${new URLSearchParams({ code })}`
+    return json({ principal, code, link }, 201)
+  })
+}
+
+/**
+ * A URI that an answer may go to (RFC 9700 §4.1, RFC 8252 §7): `https:`, `http:` on this machine, or a scheme of an
+ * app, which has a dot in it.
+ */
+function checkRedirect(text: string): void {
+  const url = URL.parse(text)
+  const isLocal = url !== null && ['localhost', '127.0.0.1', '[::1]'].includes(url.hostname)
+  if (
+    url === null || text.includes('#') || url.username !== '' || url.password !== '' ||
+    !(url.protocol === 'https:' || url.protocol === 'http:' && isLocal ||
+      /^[a-z][a-z0-9-]*\.[a-z0-9.-]+:$/.test(url.protocol))
+  ) {
+    throw new SignetError('request_malformed', 'a redirect URI is none that may be registered', {
+      where: 'redirect_uris',
+      remedy: "use https:, http: on 127.0.0.1, or an app's own scheme such as com.example.app:",
+    })
+  }
+}
+
+function agentJson(record: AgentRecord): object {
+  const { id, name, description, status, redirectUris, tools, createdAt } = record
+  return {
+    id,
+    name,
+    description,
+    status,
+    redirect_uris: redirectUris,
+    tools,
+    created_at: createdAt,
+  }
+}

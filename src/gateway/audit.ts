@@ -1,0 +1,101 @@
+/**
+ * The audit of a device, as exported: `GET /admin/bundles/:id/audit` is a range file of the log room: a line with the
+ * device's own checkpoint, then every entry just as it was received. `verifyRange` (and `signet log verify`) checks
+ * it with the device's key alone; the server is not believed.
+ */
+import { concat, fromUtf8, utf8 } from '../bytes.ts'
+import { SignetError } from '../errors.ts'
+import { canonicalize } from '../json.ts'
+import { operatorOf } from './operators.ts'
+import { json, type Routes, type World } from './world.ts'
+
+const PAGE = 500
+const NEWLINE = Uint8Array.of(10)
+
+/** `GET /admin/bundles/:id/audit`, `…/verdicts`. */
+export const auditRoutes: Routes = (app, world) => {
+  app.get('/admin/bundles/:id/audit', async (c) => {
+    await operatorOf(world, c.req.raw)
+    const device = await deviceOf(world, c.req.param('id'))
+    const found = await world.store.records.get('log', device)
+    if (found === undefined) throw new SignetError('not_found', 'nothing of this log has come yet')
+    const { size, checkpoint, right } = found.record.state
+    const head = canonicalize({
+      format: 'signet-log-range@v1',
+      from: 0,
+      to: size,
+      left: [],
+      right,
+      checkpoint,
+    })
+    const parts = exported(world, device, head, size as number)
+    return new Response(streamOf(parts), {
+      headers: {
+        'content-type': 'application/jsonl',
+        'content-disposition': 'attachment; filename="audit.jsonl"',
+      },
+    })
+  })
+  app.get('/admin/bundles/:id/verdicts', async (c) => {
+    await operatorOf(world, c.req.raw)
+    const device = await deviceOf(world, c.req.param('id'))
+    const items = []
+    for await (const { index, entry } of everyEntry(world, device)) {
+      if (entry.code === undefined) continue
+      items.push({ index, code: entry.code, at: entry.at, entry: shown(entry.bytes) })
+      if (items.length >= 1000) break
+    }
+    return json({ items })
+  })
+}
+
+async function deviceOf(world: World, bundle: string): Promise<string> {
+  const found = await world.store.records.get('bundle', bundle)
+  if (found !== undefined) return found.record.device
+  throw new SignetError('not_found', 'there is no such bundle')
+}
+
+/** Page by page, so that a long log needs no memory; never more than the head says. */
+async function* exported(
+  world: World,
+  device: string,
+  head: string,
+  size: number,
+): AsyncGenerator<Uint8Array> {
+  yield utf8(`${head}\n`)
+  for (let from = 0; from < size; from += PAGE) {
+    const page = await world.store.logs.entries(device, from, Math.min(PAGE, size - from))
+    yield concat(...page.flatMap(({ bytes }) => [bytes, NEWLINE]))
+  }
+}
+
+/** Not `ReadableStream.from`, which some runtimes lack. */
+function streamOf(parts: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array> {
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await parts.next()
+      if (done) controller.close()
+      else controller.enqueue(value)
+    },
+    async cancel() {
+      await parts.return(undefined)
+    },
+  })
+}
+
+async function* everyEntry(world: World, device: string) {
+  for (let from = 0;; from += PAGE) {
+    const page = await world.store.logs.entries(device, from, PAGE)
+    for (const [i, entry] of page.entries()) yield { index: from + i, entry }
+    if (page.length < PAGE) return
+  }
+}
+
+/** An entry may be anything; what is no text is not shown. */
+function shown(bytes: Uint8Array): string | undefined {
+  try {
+    return fromUtf8(bytes)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * What a device does with its bundles, signing each request with the key that they are bound to: list, get, refresh.
+ * Another device's bundle is, to it, not there.
+ */
+import { SignetError } from '../errors.ts'
+import type { VerifiedRequest } from '../envelope/mod.ts'
+import { headOf } from './device_log.ts'
+import { deviceKey, nextBundle } from './issue.ts'
+import type { BundleRecord } from './records.ts'
+import { bundleStanding, requireActive } from './standing.ts'
+import { retrying, type Stored } from './store.ts'
+import { json, type Routes, type World } from './world.ts'
+
+/** `GET /bundles`, `GET /bundles/:id`, `POST /bundles/:id/refresh`. */
+export const bundleRoutes: Routes = (app, world) => {
+  app.get('/bundles', async (c) => {
+    world.count(c.req.raw, 'device')
+    const mine = async (id: string) =>
+      (await world.store.records.list('bundle', { key: `device:${id}`, limit: 200 }))
+        .map(({ record }) => record)
+    const { key } = await world.verified(c.req.raw, async (id) => {
+      const [first] = await mine(id)
+      return first && await deviceKey(first.deviceKey)
+    }, 0)
+    const bundles = await mine(key.id)
+    return json({
+      bundles: await Promise.all(bundles.map((record) => bundleAnswer(world, record))),
+    })
+  })
+  app.get('/bundles/:id', async (c) => {
+    const { stored } = await ownBundle(world, c.req.raw, c.req.param('id'), 0)
+    return json(await bundleAnswer(world, stored.record))
+  })
+  app.post('/bundles/:id/refresh', async (c) => {
+    const { stored } = await ownBundle(world, c.req.raw, c.req.param('id'), 1024)
+    const record = await retrying(async () => await refreshed(world, stored.record.id))
+    return json(await bundleAnswer(world, record))
+  })
+}
+
+/**
+ * The bundle of a request, when its device signed it; the body is read and covered. Errors: those of `verifyRequest`;
+ * `signer_untrusted` for no bundle and for one of another device alike.
+ */
+export async function ownBundle(
+  world: World,
+  request: Request,
+  id: string,
+  maxBody: number,
+): Promise<{ readonly stored: Stored<BundleRecord>; readonly request: VerifiedRequest }> {
+  world.count(request, 'device')
+  const stored = await world.store.records.get('bundle', id)
+  const verified = await world.verified(request, async (keyId) => {
+    if (stored?.record.device !== keyId) return undefined
+    return await deviceKey(stored.record.deviceKey)
+  }, maxBody)
+  return { stored: stored!, request: verified }
+}
+
+/** The next generation of a bundle, kept. Errors: `policy_denied` if it no longer counts, `store_conflict`. */
+export async function refreshed(world: World, id: string): Promise<BundleRecord> {
+  const stored = await world.store.records.get('bundle', id)
+  if (stored === undefined) throw new SignetError('not_found', 'there is no such bundle')
+  requireActive(await bundleStanding(world, stored.record), 'the bundle')
+  const grant = (await world.store.records.get('grant', stored.record.grant))!.record
+  const head = await headOf(world.store, stored.record.device)
+  const record = await nextBundle(world, stored.record, grant, head)
+  await world.store.commit([{ put: 'bundle', record, version: stored.version }])
+  return record
+}
+
+/** A bundle as a device gets it. One that no longer counts is not handed out again. */
+export async function bundleAnswer(world: World, record: BundleRecord): Promise<object> {
+  const status = await bundleStanding(world, record)
+  return {
+    bundle_id: record.id,
+    generation: record.generation,
+    expires_at: record.expiresAt,
+    status,
+    bundle: status.state === 'active' ? record.jws : undefined,
+  }
+}

@@ -1,0 +1,94 @@
+/** A device's log in the gateway's store: entries just as they came, and one head. */
+import { fromBase64, toBase64 } from '../bytes.ts'
+import { isSignetError } from '../errors.ts'
+import { parseSyncMessage, type SyncHead, type SyncStore } from '../grants/mod.ts'
+import { isObject, type JsonObject, parseJson } from '../json.ts'
+import { defaultHasher, rootOf } from '../log/mod.ts'
+import type { LogRecord } from './records.ts'
+import type { GatewayStore, Stored } from './store.ts'
+import type { World } from './world.ts'
+
+const PAGE = 2000
+
+/** What the server has of a device's log; undefined for nothing. */
+export async function headOf(store: GatewayStore, device: string): Promise<SyncHead | undefined> {
+  const found = await store.records.get('log', device)
+  return found && readHead(found.record)
+}
+
+/** The log room's port over the gateway's store. Entries and head are one commit. */
+export function syncStore(
+  world: World,
+  device: string,
+  { checkpoint, right }: Evidence,
+): SyncStore {
+  const { store } = world
+  let found: Stored<LogRecord> | undefined
+  return {
+    async head() {
+      found = await store.records.get('log', device)
+      return found && readHead(found.record)
+    },
+    async append(from, head, entries) {
+      const now = world.now()
+      const { size, root, first, time } = head
+      const state = { size, root: toBase64(root), first: toBase64(first), time, checkpoint, right }
+      try {
+        await store.commit([
+          {
+            append: device,
+            size: from,
+            entries: entries.map(({ bytes, verdict }) => ({ bytes, code: verdict, at: now })),
+          },
+          {
+            put: 'log',
+            record: { id: device, state, seenAt: now },
+            version: found?.version ?? 0,
+          },
+        ])
+        return true
+      } catch (error) {
+        if (isSignetError(error, 'store_conflict')) return false
+        throw error
+      }
+    },
+    async rootAt(size) {
+      const leaves = []
+      for (let from = 0; from < size; from += PAGE) {
+        const page = await store.logs.entries(device, from, Math.min(PAGE, size - from))
+        for (const { bytes } of page) leaves.push(defaultHasher.leaf(bytes))
+      }
+      return leaves.length === size ? rootOf(leaves) : undefined
+    },
+  }
+}
+
+function readHead({ state }: LogRecord): SyncHead {
+  const bytes = (name: string) => fromBase64(state[name] as string, name)
+  return {
+    size: state.size as number,
+    root: bytes('root'),
+    first: bytes('first'),
+    time: state.time as number,
+  }
+}
+
+/** What is kept of a message besides its entries. */
+export interface Evidence {
+  /** The checkpoint of a message. */
+  readonly checkpoint: string
+  /** The hashes right of its range: with them the entries so far verify under the checkpoint. */
+  readonly right: readonly string[]
+}
+
+/** Out of a message, before it is verified; used only once it is. */
+export function evidenceIn(body: Uint8Array): Evidence {
+  const { head, range } = parseSyncMessage(body)
+  if (head.probe !== undefined) return { checkpoint: head.probe.checkpoint, right: [] }
+  const line = parseJson(range.subarray(0, Math.max(0, range.indexOf(10))), { what: 'log range' })
+  const { checkpoint, right }: JsonObject = isObject(line) ? line : {}
+  return {
+    checkpoint: typeof checkpoint === 'string' ? checkpoint : '',
+    right: Array.isArray(right) ? right as readonly string[] : [],
+  }
+}

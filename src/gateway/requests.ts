@@ -1,0 +1,69 @@
+/** Requests for consent and what becomes of them. Each is decided once; of two decisions at once one counts. */
+import { SignetError } from '../errors.ts'
+import { digestOf, newSecret } from './ids.ts'
+import type { JsonObject } from '../json.ts'
+import type { RequestRecord } from './records.ts'
+import type { Stored } from './store.ts'
+import type { World } from './world.ts'
+
+/** How long a request can be decided, and a code redeemed; seconds. */
+export const REQUEST_SECONDS = 600
+export const CODE_SECONDS = 60
+const CODE_PREFIX = 'sgco_'
+
+/** A request that can still be decided. Errors: `not_found`: there is none, it was decided, or it is too late. */
+export async function pendingRequest(world: World, id: string): Promise<Stored<RequestRecord>> {
+  const found = await world.store.records.get('request', id)
+  if (found?.record.status === 'pending' && found.record.expiresAt > world.now()) return found
+  throw new SignetError('not_found', 'there is no such request, or it was decided', {
+    remedy: 'start again from the application',
+  })
+}
+
+/** Approves a request; the code, which is kept as its digest only. Errors: `not_found`, `store_conflict`. */
+export async function approveRequest(
+  world: World,
+  { record, version }: Stored<RequestRecord>,
+  principal: string,
+  approvedBy: 'principal' | 'policy',
+  tools: JsonObject = record.tools,
+): Promise<string> {
+  const code = newSecret(CODE_PREFIX)
+  const now = world.now()
+  const approved: RequestRecord = {
+    ...record,
+    tools,
+    status: 'approved',
+    principal,
+    approvedBy,
+    decidedAt: now,
+    codeHash: await digestOf(code),
+    codeExpires: now + CODE_SECONDS,
+  }
+  await world.store.commit([{ put: 'request', record: approved, version }])
+  return code
+}
+
+/** Denies a request. Errors: `store_conflict`. */
+export async function denyRequest(
+  world: World,
+  { record, version }: Stored<RequestRecord>,
+  principal?: string,
+): Promise<void> {
+  const denied: RequestRecord = { ...record, status: 'denied', principal, decidedAt: world.now() }
+  await world.store.commit([{ put: 'request', record: denied, version }])
+}
+
+/** Where an answer goes: the redirect URI with parameters, and who answers (RFC 9207). */
+export function redirectTo(
+  world: World,
+  { redirectUri, state }: RequestRecord,
+  answer: Readonly<Record<string, string>>,
+): Response {
+  const url = new URL(redirectUri)
+  for (const [name, value] of Object.entries(answer)) url.searchParams.set(name, value)
+  if (state !== undefined) url.searchParams.set('state', state)
+  url.searchParams.set('iss', world.issuer)
+  // 303: whatever the method was, the next is GET (RFC 9700 §4.12).
+  return new Response(null, { status: 303, headers: { location: url.href } })
+}

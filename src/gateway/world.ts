@@ -1,0 +1,105 @@
+/** What every route gets: the options of the gateway, checked and completed. */
+import type { Hono } from 'hono'
+import type { HttpRequestParts, VerifiedRequest } from '../envelope/mod.ts'
+import type { JsonObject } from '../json.ts'
+import type { Key, PublicKey } from '../keys/mod.ts'
+import type { PrincipalAuthenticator } from './principals.ts'
+import type { RateClass } from './rate.ts'
+import type { AgentRecord, Asked, RequestRecord } from './records.ts'
+import type { GatewayStore } from './store.ts'
+
+/** What a policy says to a request for authority. */
+export type PolicyDecision =
+  | { readonly effect: 'ask' }
+  | { readonly effect: 'deny'; readonly reason?: string | undefined }
+  /** Allowed at once, on behalf of `principal`. */
+  | { readonly effect: 'allow'; readonly principal: string }
+
+/** The hook of policies: asked before any person is. */
+export type Decide = (
+  asked: Asked & { readonly agent: AgentRecord; readonly principalHint?: string | undefined },
+) => PolicyDecision | Promise<PolicyDecision>
+
+/** Longest times and deepest chains that are given. Seconds. */
+export interface Ceilings {
+  /** Of a grant. */
+  readonly duration: number
+  /** Without contact. */
+  readonly offlineAge: number
+  /** Of delegation. */
+  readonly maxDepth: number
+}
+
+/** What happened, for the operator's log. Holds no secret, no token, no query. */
+export interface GatewayEvent {
+  /** Name of the request in answers. */
+  readonly requestId: string
+  /** Method. */
+  readonly method: string
+  /** Path. */
+  readonly path: string
+  /** HTTP status. */
+  readonly status: number
+  /** Milliseconds. */
+  readonly took: number
+  /** What failed. Its text may tell of the inside. */
+  readonly error?: unknown
+}
+
+/** The world of the routes. */
+export interface World {
+  /** The server's name and address: an origin, without a slash at the end. */
+  readonly issuer: string
+  /** The key that signs. */
+  readonly key: Key
+  /** All keys that are published, the signing one first. */
+  readonly published: readonly PublicKey[]
+  /** Everything that is kept. */
+  readonly store: GatewayStore
+  /** Policies. */
+  readonly decide: Decide
+  /** Who may approve. */
+  readonly principals: PrincipalAuthenticator
+  /** What is given at most. */
+  readonly ceilings: Ceilings
+  /** The clock, whole seconds since 1970. */
+  now(): number
+  /** Counts a request against the rate of its class. */
+  count(request: Request, kind: RateClass): void
+  /** The URL that the world calls a request by: the issuer and the request's path and query. */
+  urlOf(request: Request): string
+  /** A request whose signature holds, its body read; see `verifyRequest`. */
+  verified(
+    request: Request,
+    keyOf: (keyId: string) => Promise<PublicKey | undefined>,
+    maxBody?: number,
+  ): Promise<VerifiedRequest>
+  /** The same of parts that were read before. */
+  verifiedParts(
+    parts: HttpRequestParts,
+    keyOf: (keyId: string) => Promise<PublicKey | undefined>,
+  ): Promise<VerifiedRequest>
+}
+
+/** What the router keeps with each request. */
+export interface GatewayEnv {
+  /** The request's name in answers and logs, and what failed. */
+  Bindings: { readonly requestId: string; error: unknown }
+}
+
+/** A part of the gateway: puts its routes into the router. */
+export type Routes = (app: Hono<GatewayEnv>, world: World) => void
+
+/** What was asked for, of a request's record. */
+export function askedOf(request: RequestRecord): Asked {
+  const { tools, limits, audience, duration, offlineAge, maxDepth } = request
+  return { tools, limits, audience, duration, offlineAge, maxDepth }
+}
+
+/** A JSON answer. */
+export function json(value: JsonObject | object, status: number = 200, headers = {}): Response {
+  return new Response(JSON.stringify(value), {
+    status,
+    headers: { 'content-type': 'application/json', ...headers },
+  })
+}

@@ -1,0 +1,107 @@
+/**
+ * Guards for tools in the shapes of others: handlers of MCP servers, and tools of the Vercel AI SDK. The shapes are
+ * described here as far as they matter, so nothing of theirs is needed.
+ */
+import { isSignetError } from '../errors.ts'
+import type { JsonObject } from '../json.ts'
+import type { ActOptions, Device } from './device.ts'
+
+/** The tool's name in the grant, and who acts. */
+export interface AdapterOptions {
+  /** What acts. */
+  readonly device: Pick<Device, 'act'>
+  /** The tool, or scope: its name in the grant. */
+  readonly tool: string
+}
+
+/** The result of an MCP tool, as far as it matters here. */
+export interface McpToolResult {
+  /** What the model reads. */
+  readonly content: readonly { readonly type: string; readonly [member: string]: unknown }[]
+  /** True: the tool says that it failed. */
+  readonly isError?: boolean | undefined
+  readonly [member: string]: unknown
+}
+
+/** What an MCP server passes along, as far as it matters here. */
+export interface McpExtra {
+  /** Ends the call. */
+  readonly signal?: AbortSignal | undefined
+  /** Meta data of the request; `signet/approvals` holds approvals of this call. */
+  readonly _meta?: { readonly [name: string]: unknown } | undefined
+}
+
+/** A handler of an MCP tool with arguments. */
+export type McpHandler<A, E, R> = (args: A, extra: E) => R | Promise<R>
+
+/**
+ * Guards the handler of an MCP tool. A denial is a result with `isError`, which the model reads, and not a fault of
+ * the protocol; it names the code and no more than that. What else fails is thrown, as by the handler itself.
+ */
+export function guardMcpTool<A, E extends McpExtra | undefined, R extends McpToolResult>(
+  handler: McpHandler<A, E, R>,
+  { device, tool }: AdapterOptions,
+): (args: A, extra: E) => Promise<R | McpToolResult> {
+  return async (args, extra) => {
+    let began = false
+    try {
+      const run = (copy: JsonObject) => {
+        began = true
+        return handler(copy as A, extra)
+      }
+      const options = { signal: extra?.signal, approvals: approvalsOf(extra?._meta) }
+      return await device.act(tool, (args ?? {}) as JsonObject, run, options)
+    } catch (error) {
+      if (began || !isSignetError(error) || error.kind !== 'policy') throw error
+      return { isError: true, content: [{ type: 'text', text: `denied: ${error.code}` }] }
+    }
+  }
+}
+
+function approvalsOf(meta: McpExtra['_meta']): ActOptions['approvals'] {
+  const found = meta?.['signet/approvals']
+  if (!Array.isArray(found)) return undefined
+  return found.filter((one): one is string => typeof one === 'string')
+}
+
+/** A tool of the Vercel AI SDK, as far as it matters here. */
+export interface AiTool {
+  /** What it is for, for the model. */
+  readonly description?: string | undefined
+  /** Runs it. Tools without are run by the client, and cannot be guarded here. */
+  // deno-lint-ignore no-explicit-any -- parameters of functions compare the wrong way round for unknown
+  readonly execute?: ((input: any, options: any) => unknown) | undefined
+}
+
+/**
+ * Guards a tool of the Vercel AI SDK: all of it is copied but `execute`, which is guarded. The copy is frozen and of
+ * no class of the tool's. A tool without `execute` is refused (`TypeError`). Results that come in parts
+ * (`execute` as a generator) are gathered: the last part is the result.
+ */
+export function guardAiTool<T extends AiTool>(tool: T, options: AdapterOptions): T {
+  const { execute } = tool
+  if (typeof execute !== 'function') throw new TypeError('the tool has no execute to be guarded')
+  const guarded = async (input: JsonObject, more?: { readonly abortSignal?: AbortSignal }) =>
+    await options.device.act(
+      options.tool,
+      input,
+      async (copy) => await lastOf(Reflect.apply(execute, tool, [copy, more])),
+      { signal: more?.abortSignal },
+    )
+  const copy: Record<string, unknown> = {}
+  for (const name of Object.keys(tool)) {
+    const value: unknown = Reflect.get(tool, name)
+    // Other functions of the tool (hooks, renderers) are not its effect; a second way to run it would be.
+    if (name !== 'execute') copy[name] = value
+  }
+  copy.execute = Object.freeze(guarded)
+  return Object.freeze(copy) as T
+}
+
+async function lastOf(result: unknown): Promise<unknown> {
+  const value = await result
+  if (typeof value !== 'object' || value === null || !(Symbol.asyncIterator in value)) return value
+  let last: unknown
+  for await (const part of value as AsyncIterable<unknown>) last = part
+  return last
+}

@@ -1,0 +1,614 @@
+/**
+ * A device that acts for somebody while nobody can be asked. It has one key, which it makes itself; a bundle, which
+ * says what it may do; a log, which it signs; and a state, sealed at rest.
+ *
+ * Each action goes: everything that speaks against it is looked for → its limits are reserved → an entry
+ * `action.intent` is durable → the tool runs → an entry `action.outcome` is durable. What is denied is an entry too.
+ * So nothing happens that the log does not know of, and what was begun when the power went is told at the
+ * next start.
+ */
+import { equalBytes, fromBase64, toBase64Url, utf8 } from '../bytes.ts'
+import { ERROR_KINDS, type ErrorCode, isSignetError, SignetError } from '../errors.ts'
+import { canonicalize, type JsonObject } from '../json.ts'
+import { fromJwk, type Key, type PublicKey, publicKey } from '../keys/mod.ts'
+import { type Log, type LogEvent, portableSha256 } from '../log/mod.ts'
+import { authorizeCall, type Decision } from './authorize.ts'
+import type { AcknowledgedHead, VerifiedBundle } from './bundle.ts'
+import type { DeviceLedger } from './device_ledger.ts'
+import type { UnresolvedIntent } from './device_log.ts'
+import { type DeviceState, type DeviceStorage, rootText, type StateSealer } from './device_state.ts'
+import { thumbprintUri } from './holder_key.ts'
+import {
+  isForged,
+  type OfflineAuthority,
+  offlineError,
+  type OfflineFinding,
+  type OfflineReport,
+  openOffline,
+} from './offline.ts'
+import type { VerifiedGrant } from './verified.ts'
+import type { TrustedIssuer } from './verify.ts'
+
+/** Settings of a device that may be left out. */
+export interface DeviceSettings {
+  /** Who this device is in the eyes of grants with an audience. Default: the thumbprint URI of its key. */
+  readonly audience?: string | undefined
+  /** The time, in milliseconds since 1970. Default `Date.now`. */
+  readonly clock?: (() => number) | undefined
+  /**
+   * What an intent says of the arguments: their SHA-256 (default), themselves, or a commitment that only the
+   * opening beside the log explains. Few possible arguments are guessed from their digest.
+   */
+  readonly record?: 'digest' | 'plain' | 'private' | undefined
+  /** With so many entries that the server has not acknowledged, actions are refused. Default one million. */
+  readonly maxWaiting?: number | undefined
+}
+
+/** What a tool is told besides its arguments. */
+export interface ActContext {
+  /** Index of the intent in the log. */
+  readonly intent: number
+  /** The grant's id. */
+  readonly grant: string
+  /** As given to {@link Device.act}. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Options of {@link Device.act}. */
+export interface ActOptions {
+  /** Approvals of this very call, where the grant asks for some. */
+  readonly approvals?: readonly string[] | undefined
+  /** Trace id for the log. */
+  readonly trace?: string | undefined
+  /** Handed to the tool; once it is given, nothing new is begun. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** What came from the server. */
+export interface ServerContact {
+  /** The server's clock, seconds since 1970, as its answer over a connection that was authenticated says. */
+  readonly serverTime?: number | undefined
+  /** What the server has of the log. */
+  readonly acknowledged?: AcknowledgedHead | undefined
+  /** The bundle was taken back. */
+  readonly revoked?: {
+    readonly at?: number | undefined
+    readonly reason?: string | undefined
+  } | undefined
+  /** A bundle, newer or not. */
+  readonly bundle?: string | undefined
+}
+
+/** What a {@link Device} is made of; `openDevice` puts it together. */
+export interface DeviceParts {
+  readonly key: Key
+  readonly storage: DeviceStorage
+  readonly sealer: StateSealer
+  readonly trusted: readonly TrustedIssuer[]
+  readonly settings: DeviceSettings
+  readonly state: DeviceState
+  readonly found: readonly OfflineFinding[]
+  readonly ledger: DeviceLedger
+  readonly log: Log | undefined
+  readonly unresolved: readonly UnresolvedIntent[]
+  readonly torn: boolean
+  /** Index of the last action in the log, as far as it was read; -1: none. */
+  readonly lastAction: number
+  /** The newest generation of the state that the log names. */
+  readonly namedGeneration: number
+  openLog(origin: string): Promise<Log>
+}
+
+/** An open device. Made by `openDevice`. */
+export class Device {
+  /** Its key. */
+  readonly key: Key
+  /** Actions that had begun when the device stopped the last time, and whose end nobody knows. */
+  readonly unresolved: readonly UnresolvedIntent[]
+  /** The newest state was torn, and the one before it is used. */
+  readonly torn: boolean
+  readonly #parts: DeviceParts
+  readonly #clock: () => number
+  readonly #ledger: DeviceLedger
+  #state: DeviceState
+  #found: readonly OfflineFinding[]
+  #authority: OfflineAuthority | undefined
+  #fault: OfflineFinding | undefined
+  #log: Log | undefined
+  #lastAction: number
+  /** Intents, and their outcomes once they are in the log. */
+  readonly #running = new Map<number, number | undefined>()
+  #saving: Promise<unknown> = Promise.resolve()
+  #closed: Promise<void> | undefined
+
+  /** Use `openDevice`. */
+  constructor(parts: DeviceParts) {
+    this.#parts = parts
+    this.key = parts.key
+    this.unresolved = parts.unresolved
+    this.torn = parts.torn
+    this.#clock = parts.settings.clock ?? Date.now
+    this.#state = parts.state
+    this.#found = parts.found
+    this.#ledger = parts.ledger
+    this.#log = parts.log
+    this.#lastAction = parts.lastAction
+  }
+
+  /** Called by `openDevice`: opens the bundle that the state holds, and tells what was left open. */
+  async start(): Promise<void> {
+    const { bundle } = this.#state
+    if (bundle !== undefined) {
+      try {
+        this.#authority = await this.#open(bundle)
+      } catch (error) {
+        if (!isSignetError(error)) throw error
+        this.#fault = { code: error.code, message: error.message }
+      }
+    }
+    const intents = this.unresolved.map(({ index }) => index)
+    if (this.#log === undefined || intents.length === 0 && !this.torn) return
+    for (let at = 0; at === 0 || at < intents.length; at += 4096) {
+      const data = { intents: intents.slice(at, at + 4096), torn: this.torn }
+      await this.#log.append({ type: 'device.recovered', outcome: 'unknown', data })
+    }
+  }
+
+  /** The bundle, once there is one. Whether it counts, {@link Device.report} says. */
+  get bundle(): VerifiedBundle | undefined {
+    return this.#authority?.bundle
+  }
+
+  /** The grant, if it verifies. */
+  get grant(): VerifiedGrant | undefined {
+    return this.#authority?.grant
+  }
+
+  /** The log; undefined before the first bundle names it. To be read: entries are appended by acting. */
+  get log(): Log | undefined {
+    return this.#log
+  }
+
+  /** What the server has acknowledged of the log. */
+  get acknowledged(): AcknowledgedHead | undefined {
+    const { acknowledged } = this.#state
+    return acknowledged && { size: acknowledged.size, root: fromBase64(acknowledged.root) }
+  }
+
+  /** What the server said of the bundle's end, if it did. */
+  get revoked(): DeviceState['revoked'] {
+    return this.#state.revoked
+  }
+
+  /** Seconds since 1970, by this device's clock. */
+  get now(): number {
+    return this.#clock() / 1000
+  }
+
+  /** All that speaks against acting now, with a tool if one is given. */
+  report(tool?: string): OfflineReport {
+    const { now } = this
+    const { newestTime: highWater, bundleGeneration, lastContact, waitingSince, revoked } =
+      this.#state
+    if (this.#authority === undefined) {
+      const none = { code: 'device_unenrolled', message: 'the device has no bundle yet' } as const
+      const findings = [this.#fault ?? none, ...this.#found]
+      return { ok: false, worst: findings[0], findings, time: Math.max(now, highWater) }
+    }
+    const situation = {
+      now,
+      highWater,
+      lastContact,
+      waitingSince,
+      newestGeneration: bundleGeneration,
+      revoked,
+      found: this.#found,
+    }
+    const report = this.#authority.judge(situation, tool)
+    // A time that was seen stays seen; it reaches the disk with the log's entries.
+    if (now > highWater) this.#state = { ...this.#state, newestTime: now }
+    return report
+  }
+
+  /**
+   * Uses a tool. `run` gets a copy of the arguments, just as they were judged and logged.
+   *
+   * Throws a `SignetError` with the code of the denial; what appending to the log throws, and then `run` was not
+   * called; what `run` throws; and `outcome_not_logged`, when it ran and the log refused to take how it ended.
+   */
+  async act<T>(
+    tool: string,
+    args: JsonObject,
+    run: (args: JsonObject, context: ActContext) => T | Promise<T>,
+    options: ActOptions = {},
+  ): Promise<T> {
+    if (this.#closed !== undefined) throw new SignetError('key_closed', 'the device was closed')
+    const { text, copy } = await this.#readable(tool, args)
+    const report = this.report(tool)
+    const log = this.#log
+    if (!report.ok || log === undefined) throw await this.#deny(tool, text, report)
+    const { bundle } = this.#authority!
+    const grant = this.#authority!.grant!
+    this.#checkBacklog(log)
+    const decision = await this.#decide(grant, tool, copy, report.time, options)
+    if (!decision.allowed) {
+      const finding = { code: codeOf(decision.code), message: decision.reason }
+      throw await this.#deny(tool, text, { ...report, worst: finding, findings: [finding] })
+    }
+    const { reservation } = decision
+    const intent: LogEvent = {
+      type: 'action.intent',
+      action: tool,
+      ref: grant.id,
+      trace: options.trace,
+      data: {
+        bundle: bundle.id,
+        generation: bundle.generation,
+        ...this.#argumentData(text, copy),
+        charges: this.#ledger.toLog(reservation),
+      },
+      private: this.#parts.settings.record === 'private' ? { args: copy } : undefined,
+    }
+    let index: number
+    try {
+      if (options.signal?.aborted) throw new SignetError('aborted', 'cancelled by the caller')
+      index = (await log.append(intent)).index
+    } catch (error) {
+      // In doubt it may be in the log after all, and would be counted when the device is opened again.
+      if (!isSignetError(error, 'log_in_doubt')) await reservation.release()
+      throw error
+    }
+    this.#ledger.confirm(index, reservation, report.time)
+    this.#running.set(index, undefined)
+    this.#acted(index, report.time)
+    const end = (outcome: string, data?: JsonObject) =>
+      this.#outcome(log, { type: 'action.outcome', action: tool, outcome, ref: `${index}`, data })
+    let result: T
+    try {
+      result = await run(copy, { intent: index, grant: grant.id, signal: options.signal })
+    } catch (error) {
+      await end('error', { error: nameOf(error) })
+      throw error
+    }
+    await end('ok')
+    return result
+  }
+
+  /**
+   * Takes in what the server said. A bundle must be this device's, by a pinned issuer, and no older than what was
+   * seen; then it takes the place of the one before. The clock's mark goes back only to the server's own time.
+   *
+   * Errors: those of `openOffline`; `bundle_rolled_back`; `log_forked`, `log_rolled_back`, `log_replaced` (the
+   * server has another log than this one); what saving the state throws.
+   */
+  async heard(contact: ServerContact): Promise<void> {
+    const done = this.#saving.then(() => this.#heard(contact))
+    this.#saving = done.catch(() => {})
+    await done
+  }
+
+  /** Takes a bundle in that came some other way: in a file. As {@link Device.heard}. */
+  async enroll(bundle: string): Promise<void> {
+    const done = this.#saving.then(() => this.#heard({ bundle }, false))
+    this.#saving = done.catch(() => {})
+    await done
+  }
+
+  /** Waits for what is under way, publishes the log and lets go of it. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      await this.#saving
+      await this.#log?.close()
+    })()
+    return this.#closed
+  }
+
+  async #readable(
+    tool: string,
+    args: JsonObject,
+  ): Promise<{ readonly text: string; readonly copy: JsonObject }> {
+    try {
+      if (typeof tool !== 'string') throw new TypeError('no name of a tool')
+      const text = canonicalize(args)
+      if (!text.startsWith('{')) throw new TypeError('no object')
+      return { text, copy: JSON.parse(text) }
+    } catch { // whatever the caller's getters and proxies throw
+      const message = 'the arguments are not a JSON object'
+      const worst: OfflineFinding = { code: 'arguments_malformed', message }
+      const report = { ok: false, worst, findings: [worst], time: this.now }
+      throw await this.#deny(String(tool), undefined, report)
+    }
+  }
+
+  #argumentData(text: string, copy: JsonObject): JsonObject {
+    switch (this.#parts.settings.record) {
+      case 'plain':
+        return { args: copy }
+      case 'private':
+        return {}
+      default:
+        return { digest: digestOf(text) }
+    }
+  }
+
+  async #decide(
+    grant: VerifiedGrant,
+    tool: string,
+    args: JsonObject,
+    now: number,
+    { approvals }: ActOptions,
+  ): Promise<Decision> {
+    const authority = this.#authority!
+    return await authorizeCall(grant, {
+      tool,
+      args,
+      possession: 'held-here',
+      now: Math.floor(now),
+      skew: authority.bundle.offline.skew,
+      status: (ref) => authority.statusOf(ref),
+      ledger: this.#ledger,
+      approvals,
+    })
+  }
+
+  #checkBacklog(log: Log): void {
+    const { maxWaiting = 1_000_000 } = this.#parts.settings
+    if (log.size - (this.#state.acknowledged?.size ?? 0) < maxWaiting) return
+    throw new SignetError('sync_backlog', `${maxWaiting} entries wait for the server`, {
+      remedy: 'sync first',
+    })
+  }
+
+  /** Logs a denial and gives its error. A log that cannot take it does not make it less of a denial. */
+  async #deny(tool: string, text: string | undefined, report: OfflineReport): Promise<SignetError> {
+    const denial = offlineError(report)
+    try {
+      const appended = await this.#log?.append({
+        type: 'action.denied',
+        action: tool.slice(0, 256).toWellFormed(),
+        outcome: denial.code,
+        ref: this.grant?.id,
+        data: {
+          codes: report.findings.slice(0, 64).map(({ code }) => code),
+          ...text === undefined ? {} : { digest: digestOf(text) },
+        },
+      })
+      if (appended !== undefined) this.#acted(appended.index, report.time)
+    } catch (cause) {
+      if (!isSignetError(cause)) throw cause
+      return new SignetError(denial.code, `${denial.message} (and it could not be logged)`, {
+        cause,
+      })
+    }
+    return denial
+  }
+
+  #acted(index: number, time: number): void {
+    this.#lastAction = Math.max(this.#lastAction, index)
+    if (this.#state.waitingSince === undefined) {
+      this.#state = { ...this.#state, waitingSince: time }
+    }
+  }
+
+  async #outcome(log: Log, event: LogEvent): Promise<void> {
+    try {
+      const { index } = await log.append(event)
+      this.#running.set(Number(event.ref), index)
+      this.#acted(index, this.#state.newestTime)
+    } catch (cause) {
+      throw new SignetError(
+        'outcome_not_logged',
+        `the tool ran (${event.outcome}), and the log could not take its outcome`,
+        { cause, where: `entry ${event.ref}`, remedy: 'do not repeat the action before you know' },
+      )
+    }
+  }
+
+  async #open(token: string): Promise<OfflineAuthority> {
+    const { key, settings, trusted } = this.#parts
+    const audience = settings.audience ?? thumbprintUri(key.publicKey)
+    return await openOffline(token, {
+      trusted: await withLearned(trusted, this.#state.issuers),
+      device: key.publicKey,
+      audience,
+    })
+  }
+
+  async #heard(contact: ServerContact, live: boolean = true): Promise<void> {
+    const before = this.#state
+    const { now } = this
+    let change: Partial<DeviceState> = {}
+    let event: LogEvent | undefined
+    const [damage] = live ? [] : this.#found
+    if (damage !== undefined) {
+      throw new SignetError(damage.code, damage.message, { remedy: 'sync with the server' })
+    }
+    const authority = contact.bundle === undefined ? undefined : await this.#newer(contact.bundle)
+    if (authority !== undefined) {
+      const { bundle } = authority
+      const log = this.#log ??= await this.#parts.openLog(bundle.log.origin)
+      await this.#checkHead(log, bundle.log.acknowledged)
+      const again = before.bundleId === bundle.id
+      event = { type: again ? 'device.refreshed' : 'device.enrolled' }
+      const keys = bundle.keys.map(({ jwk }) => ({ ...jwk }))
+      change = {
+        bundle: bundle.token,
+        bundleId: bundle.id,
+        bundleGeneration: bundle.generation,
+        issuers: [{ issuer: bundle.issuer, keys }],
+        ...again ? {} : { revoked: undefined, acknowledged: undefined },
+      }
+    }
+    if (contact.acknowledged !== undefined && this.#log !== undefined) {
+      const { size, root } = contact.acknowledged
+      await this.#checkHead(this.#log, contact.acknowledged)
+      change = { ...change, acknowledged: { size, root: rootText(root) } }
+      const told = this.#lastAction < size
+      change = { ...change, waitingSince: told ? undefined : before.waitingSince ?? now }
+    }
+    if (contact.revoked !== undefined && before.revoked === undefined) {
+      event ??= { type: 'device.synced', outcome: 'revoked' }
+      change = { ...change, revoked: contact.revoked }
+    }
+    if (live) {
+      const time = contact.serverTime ?? now
+      change = { ...change, lastContact: time }
+      if (contact.serverTime !== undefined && authority !== undefined) {
+        // The server's clock is the only one that may set the mark back, and only with a fresh bundle.
+        const logTime = (this.#log?.size ?? 0) > 0 ? await this.#logTime() : 0
+        change = {
+          ...change,
+          newestTime: Math.max(time, authority.bundle.issuedAt),
+          ignoredTime: logTime > time * 1000 ? logTime : before.ignoredTime,
+        }
+      } else {
+        change = { ...change, newestTime: Math.max(this.#state.newestTime, time) }
+      }
+    } else if (authority !== undefined) {
+      const newestTime = Math.max(this.#state.newestTime, authority.bundle.issuedAt)
+      change = { ...change, newestTime }
+    }
+    if (event === undefined && this.#actionsBetween(before.acknowledged?.size, contact)) {
+      event = { type: 'device.synced', outcome: 'ok' }
+    }
+    await this.#save(change, event, authority)
+  }
+
+  /** Whether an acknowledgement covers actions that the one before did not. */
+  #actionsBetween(before: number = 0, { acknowledged }: ServerContact): boolean {
+    return acknowledged !== undefined && acknowledged.size > before && this.#lastAction >= before
+  }
+
+  /** Opens a bundle that came; undefined for the one that is here already. */
+  async #newer(token: string): Promise<OfflineAuthority | undefined> {
+    if (token === this.#state.bundle && this.#found.length === 0) return undefined
+    const authority = await this.#open(token)
+    const { bundle, lasting, grant } = authority
+    const forged = lasting.find((one) => isForged(one) || grant === undefined)
+    if (forged !== undefined) {
+      throw offlineError({ ok: false, worst: forged, findings: lasting, time: this.now })
+    }
+    const { bundleId, bundleGeneration } = this.#state
+    const current = this.#authority?.bundle
+    const older = bundle.id === bundleId
+      ? bundle.generation < bundleGeneration
+      : current !== undefined && bundle.issuedAt < current.issuedAt
+    if (older) {
+      throw new SignetError('bundle_rolled_back', 'a newer bundle was here before', {
+        remedy: 'refresh it at the server',
+      })
+    }
+    if (this.#log !== undefined && this.#log.origin !== bundle.log.origin) {
+      throw new SignetError('checkpoint_origin', 'the bundle is for a log of another name', {
+        remedy: 'give the device a folder of its own for this bundle',
+      })
+    }
+    return authority
+  }
+
+  /** The server's head must be a head of this log. */
+  async #checkHead(log: Log, head: AcknowledgedHead | undefined): Promise<void> {
+    if (head === undefined || head.size === 0) return
+    const { size } = await log.checkpoint()
+    if (head.size > size) {
+      throw new SignetError(
+        size <= 1 ? 'log_replaced' : 'log_rolled_back',
+        `the server has ${head.size} entries of the log, the device ${size}`,
+        { remedy: 'keep this state for inquiry, and enrol the device anew' },
+      )
+    }
+    const root = await log.view().hash({ start: 0, end: head.size })
+    if (equalBytes(root, head.root)) return
+    throw new SignetError('log_forked', 'the server has another log than the device', {
+      remedy: 'keep this state for inquiry, and enrol the device anew',
+    })
+  }
+
+  async #logTime(): Promise<number> {
+    const log = this.#log!
+    await log.checkpoint()
+    const view = log.view()
+    const { time } = JSON.parse(new TextDecoder().decode(await view.entry(view.head.size - 1)))
+    return Date.parse(time)
+  }
+
+  /** Writes the state, then the entry that names it: a state older than the log's newest was put back. */
+  async #save(
+    change: Partial<DeviceState>,
+    event: LogEvent | undefined,
+    authority: OfflineAuthority | undefined,
+  ): Promise<void> {
+    const { storage, sealer } = this.#parts
+    const log = this.#log
+    const head = await log?.checkpoint()
+    const size = head?.size ?? 0
+    const pending: number[] = []
+    for (const [intent, outcome] of this.#running) {
+      if (intent >= size) continue
+      if (outcome === undefined || outcome >= size) pending.push(intent)
+      else this.#running.delete(intent)
+    }
+    const next: DeviceState = {
+      ...this.#state,
+      ...change,
+      generation: Math.max(this.#state.generation, this.#parts.namedGeneration) + 1,
+      log: head === undefined
+        ? this.#state.log
+        : { origin: head.origin, size, root: rootText(head.root) },
+      pending,
+      ledger: this.#ledger.snapshot(size),
+    }
+    await storage.save(next.generation, await sealer.seal(next))
+    // While it was written, time went by and actions may have begun to wait.
+    const { newestTime, waitingSince } = this.#state
+    this.#state = {
+      ...next,
+      newestTime: 'newestTime' in change && authority !== undefined
+        ? next.newestTime
+        : Math.max(next.newestTime, newestTime),
+      waitingSince: this.#lastAction < (next.acknowledged?.size ?? 0)
+        ? undefined
+        : next.waitingSince ?? waitingSince,
+    }
+    if (authority !== undefined) {
+      this.#authority = authority
+      this.#fault = undefined
+      // What an older state lacked, the server has now said anew.
+      this.#found = []
+    }
+    if (event === undefined || log === undefined) return
+    const bundle = this.#authority?.bundle
+    const data = { state: next.generation, bundle: bundle?.id, generation: bundle?.generation }
+    await log.append({ ...event, data })
+  }
+}
+
+function digestOf(text: string): string {
+  return toBase64Url(portableSha256(utf8(text)))
+}
+
+function codeOf(code: string): ErrorCode {
+  return Object.hasOwn(ERROR_KINDS, code) ? code as ErrorCode : 'policy_denied'
+}
+
+/** The kind of an error, for the log: its message may hold anything. */
+function nameOf(error: unknown): string {
+  if (isSignetError(error)) return error.code
+  return error instanceof Error ? error.name.slice(0, 64).toWellFormed() : typeof error
+}
+
+/** Pinned issuers, each with the keys that its last bundle brought. Nobody becomes an issuer by a bundle. */
+export async function withLearned(
+  trusted: readonly TrustedIssuer[],
+  learned: DeviceState['issuers'],
+): Promise<readonly TrustedIssuer[]> {
+  return await Promise.all(trusted.map(async ({ issuer, keys }) => {
+    const more = learned.filter((one) => one.issuer === issuer).flatMap((one) => one.keys)
+    return { issuer, keys: [...keys, ...await Promise.all(more.map(keyOfJwk))] }
+  }))
+}
+
+async function keyOfJwk(jwk: JsonObject): Promise<PublicKey> {
+  const { algorithm, publicKey: raw } = fromJwk(jwk)
+  return await publicKey(algorithm, raw)
+}

@@ -1,0 +1,107 @@
+/** What a device's log tells when the device is opened. */
+import { SignetError } from '../errors.ts'
+import { isObject, type JsonValue } from '../json.ts'
+import { type LogEntry, type LogView, parseEntry, TILE_WIDTH } from '../log/mod.ts'
+
+/** An action that was begun, and of which nobody knows how it ended. */
+export interface UnresolvedIntent {
+  /** Index of its intent in the log. */
+  readonly index: number
+  /** The tool, where the intent was read. */
+  readonly tool?: string | undefined
+  /** When it was begun, RFC 3339. */
+  readonly time?: string | undefined
+}
+
+/** An intent, as far as counting needs it. */
+export interface LoggedIntent {
+  readonly index: number
+  readonly charges: JsonValue
+  /** Seconds since 1970. */
+  readonly time: number
+}
+
+/** What was found. */
+export interface LogFindings {
+  /** Intents without an outcome, oldest first. */
+  readonly unresolved: readonly UnresolvedIntent[]
+  /** Intents that cost something. */
+  readonly counted: readonly LoggedIntent[]
+  /** The newest generation of the state that the log names. */
+  readonly stateGeneration: number
+  /** The newest generation of each bundle that the log names, by the bundle's id. */
+  readonly bundleGenerations: ReadonlyMap<string, number>
+  /** Index and time (milliseconds since 1970) of actions: the first at or after `unsent`, and the last of all. */
+  readonly firstUnsent: { readonly index: number; readonly time: number } | undefined
+  readonly lastAction: number
+  /** Time of the newest entry, milliseconds since 1970. */
+  readonly time: number
+}
+
+/** Where to begin. */
+export interface ScanFrom {
+  /** The first entry that is read. */
+  readonly index: number
+  /** Intents before it whose outcome is not. */
+  readonly pending: readonly number[]
+  /** The first entry that the server has not acknowledged. */
+  readonly unsent: number
+}
+
+/** Reads a log from a place on. Errors: `log_corrupt`, `log_missing`, and those of `parseEntry`. */
+export async function scanLog(view: LogView, from: ScanFrom): Promise<LogFindings> {
+  const open = new Map<number, UnresolvedIntent>(from.pending.map((index) => [index, { index }]))
+  const counted: LoggedIntent[] = []
+  const bundleGenerations = new Map<string, number>()
+  let stateGeneration = 0
+  let firstUnsent: LogFindings['firstUnsent']
+  let lastAction = -1
+  let time = 0
+  for await (const entry of entriesFrom(view, from.index)) {
+    const { seq: index, type } = entry
+    time = Date.parse(entry.time)
+    if (index < from.index) continue // it was counted, and is read for its time alone
+    const data = isObject(entry.data) ? entry.data : {}
+    if (type.startsWith('action.')) {
+      lastAction = index
+      if (index >= from.unsent) firstUnsent ??= { index, time }
+    }
+    if (type === 'action.intent') {
+      open.set(index, { index, tool: entry.action, time: entry.time })
+      if (data.charges !== undefined) {
+        counted.push({ index, charges: data.charges, time: time / 1000 })
+      }
+    } else if (type === 'action.outcome') {
+      open.delete(Number(entry.ref))
+    } else if (type.startsWith('device.')) {
+      const { state, bundle, generation, intents } = data
+      if (typeof state === 'number') stateGeneration = Math.max(stateGeneration, state)
+      if (typeof bundle === 'string' && typeof generation === 'number') {
+        bundleGenerations.set(bundle, Math.max(bundleGenerations.get(bundle) ?? 0, generation))
+      }
+      // What was told once as unresolved stays so, and is not told again.
+      if (Array.isArray(intents)) { for (const one of intents) open.delete(Number(one)) }
+    }
+  }
+  const unresolved = [...open.values()].sort((a, b) => a.index - b.index)
+  return { unresolved, counted, stateGeneration, bundleGenerations, firstUnsent, lastAction, time }
+}
+
+async function* entriesFrom(view: LogView, from: number): AsyncGenerator<LogEntry> {
+  const { size } = view.head
+  // The newest entry is always read, for its time.
+  const start = Math.max(0, Math.min(from, size - 1))
+  for (let n = Math.floor(start / TILE_WIDTH); n * TILE_WIDTH < size; n++) {
+    const first = n * TILE_WIDTH
+    // The proof of its last entry ties the bundle's hashes to the checkpoint.
+    await view.hashes(Math.min(size, first + TILE_WIDTH) - 1)
+    for (const [i, bytes] of (await view.bundle(n)).entries()) {
+      if (first + i < start) continue
+      const entry = parseEntry(bytes)
+      if (entry.seq !== first + i) {
+        throw new SignetError('log_corrupt', `entry ${first + i} says that it is ${entry.seq}`)
+      }
+      yield entry
+    }
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Export for servers that only know OAuth: the claims of an RFC 8693 token, with who acts for whom as nested `act`
+ * (§4.1). LOSSY, and always towards less: what the other side could not express or enforce is left out. So `scope`
+ * holds only tools without constraints and without limits of any link; constraints, depth, revocation and the proof
+ * of possession do not survive. Nobody may make a grant out of this again.
+ */
+import { SignetError } from '../errors.ts'
+import type { JsonObject } from '../json.ts'
+import { THUMBPRINT_URI } from './claims.ts'
+import type { VerifiedGrant } from './verified.ts'
+
+/** Claims for a token that somebody else signs. */
+export type ExchangeClaims = JsonObject & {
+  readonly sub: string
+  readonly act: JsonObject
+  readonly scope: string
+}
+
+/**
+ * The claims. `subject` is for whom all act (a grant itself has none); default: the root's issuer. The outermost `act`
+ * is the leaf's holder, and the ones before it are inside. `cnf` (RFC 7800) names the leaf's key by `jkt` (RFC 9449).
+ *
+ * Errors: `policy_denied` if no tool is left.
+ */
+export function toExchangeClaims(
+  grant: VerifiedGrant,
+  options: { readonly subject?: string | undefined } = {},
+): ExchangeClaims {
+  const scopes = grant.scopes.filter((tool) =>
+    // A space would make two scopes of one name.
+    /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(tool) &&
+    !grant.links.some(({ limits }) => limits?.has(tool) || limits?.has('*'))
+  )
+  if (scopes.length === 0) {
+    throw new SignetError('policy_denied', 'nothing of the grant can be said in scopes', {
+      remedy: 'tools with constraints or limits need a verifier that understands grants',
+    })
+  }
+  const act = grant.links.reduce<JsonObject | undefined>((inner, { holderThumbprint }) => ({
+    sub: THUMBPRINT_URI + holderThumbprint,
+    ...inner === undefined ? {} : { act: inner },
+  }), undefined)!
+  return {
+    iss: grant.issuer,
+    sub: options.subject ?? grant.issuer,
+    ...grant.audience === undefined ? {} : { aud: grant.audience },
+    iat: grant.issuedAt,
+    exp: grant.expiresAt,
+    scope: scopes.join(' '),
+    cnf: { jkt: grant.holder.id },
+    act,
+  }
+}

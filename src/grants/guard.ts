@@ -1,0 +1,117 @@
+/**
+ * Putting a tool behind a device, so that nothing of it stays callable otherwise.
+ *
+ * What a guard gives out is made anew: a function, or a frozen object without a prototype of the tool's. The
+ * original is in no property of it, and its methods run on the original, never on the guard, so private members
+ * keep working and nothing hands the original out by `this`.
+ */
+import { SignetError } from '../errors.ts'
+import type { JsonObject, JsonValue } from '../json.ts'
+import type { ActOptions, Device } from './device.ts'
+
+/** A function of any kind. */
+// deno-lint-ignore no-explicit-any -- parameters of functions compare the wrong way round for unknown
+type AnyFunction = (...args: any[]) => unknown
+
+/** How a call becomes a tool and arguments. */
+export interface GuardOptions<F extends AnyFunction = AnyFunction> {
+  /** What acts. */
+  readonly device: Pick<Device, 'act'>
+  /** The tool, or scope: its name in the grant. */
+  readonly tool?: string | undefined
+  /** The same under its simple name. */
+  readonly scope?: string | undefined
+  /**
+   * The arguments by name, as the grant constrains and the log holds them. Default: the only parameter if it is an
+   * object, else the parameters by number, from "0"; they must be JSON, and the function gets copies of them. Where
+   * this is given the function gets what the caller passed: make it tell all that matters.
+   */
+  readonly args?: ((...params: Parameters<F>) => JsonObject) | undefined
+  /** More of a call: approvals, a trace id. */
+  readonly options?: ((...params: Parameters<F>) => ActOptions) | undefined
+}
+
+/** A guarded function: the same, and asynchronous. */
+export type Guarded<F extends AnyFunction> = (
+  ...params: Parameters<F>
+) => Promise<Awaited<ReturnType<F>>>
+
+/** Guards one function. */
+export function guard<F extends AnyFunction>(run: F, options: GuardOptions<F>): Guarded<F> {
+  const tool = toolOf(options)
+  const { device, args } = options
+  if (typeof run !== 'function') throw new TypeError('guard() takes a function; see guardObject()')
+  const guarded = async (...params: Parameters<F>): Promise<Awaited<ReturnType<F>>> => {
+    const more = options.options?.(...params) ?? {}
+    if (args !== undefined) {
+      return await device.act(tool, args(...params), () => run(...params), more) as Awaited<
+        ReturnType<F>
+      >
+    }
+    const single = params.length === 1 && isPlain(params[0])
+    const named = single ? params[0] as JsonObject : byNumber(params)
+    // Copies: what was judged is what is run, whatever the caller does to its objects meanwhile.
+    const call = (copy: JsonObject) =>
+      single ? run(copy) : run(...params.map((_, i) => copy[String(i)]))
+    return await device.act(tool, named, call, more) as Awaited<ReturnType<F>>
+  }
+  return Object.freeze(guarded)
+}
+
+/** Guards of the methods of an object, by their names. */
+export type MethodGuards<T> = {
+  readonly [K in keyof T]?: Omit<GuardOptions, 'device'>
+}
+
+/** A guarded object: the methods that were named, and nothing else. */
+export type GuardedObject<T, G> = {
+  readonly [K in keyof G & keyof T]: T[K] extends AnyFunction ? Guarded<T[K]> : never
+}
+
+/**
+ * Guards methods of an object, a class instance as well. What is not named is not there: no other method, no data,
+ * no prototype. Two names that reach one effect (`invoke` and `call`) need two guards, or are left out.
+ */
+export function guardObject<T extends object, const G extends MethodGuards<T>>(
+  target: T,
+  methods: G,
+  device: Pick<Device, 'act'>,
+): GuardedObject<T, G> {
+  const facade: Record<string, unknown> = Object.create(null)
+  for (const name of Object.keys(methods)) {
+    const method: unknown = Reflect.get(target, name)
+    if (typeof method !== 'function') throw new TypeError(`there is no method ${name}`)
+    const run = (...params: unknown[]) => {
+      const result: unknown = Reflect.apply(method, target, params)
+      return withoutTarget(result, target)
+    }
+    const options = methods[name as keyof T] as Omit<GuardOptions, 'device'>
+    facade[name] = guard(run, { ...options, device })
+  }
+  return Object.freeze(facade) as GuardedObject<T, G>
+}
+
+/** Methods that return `this`, for chaining, would give the original away. */
+async function withoutTarget(result: unknown, target: object): Promise<unknown> {
+  const value = await result
+  if (value !== target) return value
+  throw new SignetError('policy_denied', 'the tool gave itself out, unguarded')
+}
+
+function toolOf({ tool, scope }: GuardOptions<never>): string {
+  const name = tool ?? scope
+  if (typeof name === 'string' && name !== '' && (tool === undefined || scope === undefined)) {
+    return name
+  }
+  throw new TypeError('a guard names one tool, or one scope')
+}
+
+function byNumber(params: readonly unknown[]): JsonObject {
+  return Object.fromEntries(params.map((value, i) => [String(i), value as JsonValue]))
+}
+
+function isPlain(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}

@@ -1,0 +1,402 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  narrowGrant,
+  openBundle,
+  openStatusList,
+  TOKEN_STATUS,
+  verifyGrant,
+} from '../../src/grants/mod.ts'
+import {
+  asDevice,
+  asOperator,
+  bodyOf,
+  claimsOf,
+  codeFor,
+  device,
+  type Fields,
+  formOf,
+  granted,
+  ISSUER,
+  NOW,
+  postForm,
+  refused,
+  registered,
+  scene,
+  send,
+  signed,
+  signedForm,
+  tokenFields,
+} from './_gateway.ts'
+import { fromJwk, publicKey } from '../../src/keys/mod.ts'
+
+const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
+
+test('POST /oauth/token refuses a request that the new holder did not sign', async () => {
+  const at = await scene()
+  const agent = await registered(at)
+  const [who, thief] = [await device(), await device()]
+  const code = await codeFor(at, agent)
+  const fields = tokenFields(agent, code, who)
+  await refused(postForm(at, '/oauth/token', fields), 400, 'http_signature_missing')
+  await refused(signedForm(at, thief, '/oauth/token', fields), 401, 'signer_untrusted')
+  const cnf = { ...fields, req_cnf: undefined }
+  await refused(signedForm(at, who, '/oauth/token', cnf), 400, 'request_malformed')
+  const mac = { ...fields, req_cnf: '{"jwk":{"kty":"oct","k":"AAAA"}}' }
+  await refused(signedForm(at, who, '/oauth/token', mac), 400, 'algorithm_unsupported')
+  const exposed = JSON.parse(who.cnf)
+  exposed.jwk.d = 'A'.repeat(43)
+  const private_ = { ...fields, req_cnf: JSON.stringify(exposed) }
+  await refused(signedForm(at, who, '/oauth/token', private_), 400, 'key_exposed')
+  assert.equal((await signedForm(at, who, '/oauth/token', fields)).status, 200)
+})
+
+test('POST /oauth/token refuses a replayed signature', async () => {
+  const at = await scene()
+  const agent = await registered(at)
+  const who = await device()
+  const fields = formOf(tokenFields(agent, 'sgco_x', who))
+  const request = await signed(at, who, 'POST', '/oauth/token', fields, FORM)
+  await refused(at.fetch(request.clone()), 400, 'code_refused')
+  await refused(at.fetch(request.clone()), 401, 'request_replayed')
+})
+
+test('POST /oauth/token refuses wrong verifiers, clients, redirects and codes alike', async () => {
+  const at = await scene()
+  const agent = await registered(at)
+  const other = await registered(at)
+  const who = await device()
+  const code = await codeFor(at, agent)
+  const cases: Fields[] = [
+    { code: 'sgco_none' },
+    { code: code + 'x' },
+    { code_verifier: 'w'.repeat(43) },
+    { code_verifier: 'v' },
+    { code_verifier: 'v'.repeat(44) },
+    { client_id: other },
+    { client_id: 'agent_none' },
+    { redirect_uri: 'https://app.example/cb' },
+  ]
+  const messages = new Set<string>()
+  for (const more of cases) {
+    const answer = await signedForm(at, who, '/oauth/token', tokenFields(agent, code, who, more))
+    const { error, error_description: text } = await bodyOf(answer, 400)
+    assert.equal(error, 'invalid_grant')
+    messages.add(text)
+  }
+  assert.equal(messages.size, 1)
+  for (const missing of ['code', 'code_verifier', 'redirect_uri', 'client_id']) {
+    const fields = tokenFields(agent, code, who, { [missing]: undefined })
+    await refused(signedForm(at, who, '/oauth/token', fields), 400, 'request_malformed')
+  }
+  for (const type of ['client_credentials', 'password', '__proto__', 'toString']) {
+    const fields = tokenFields(agent, code, who, { grant_type: type })
+    const answer = await signedForm(at, who, '/oauth/token', fields)
+    assert.equal((await bodyOf(answer, 400)).error, 'unsupported_grant_type')
+  }
+  const fields = tokenFields(agent, code, who)
+  assert.equal((await signedForm(at, who, '/oauth/token', fields)).status, 200)
+})
+
+test('POST /oauth/token takes a code once, and for a minute', async () => {
+  const at = await scene()
+  const agent = await registered(at)
+  const who = await device()
+  const late = await codeFor(at, agent)
+  at.now += 60
+  await refused(
+    signedForm(at, who, '/oauth/token', tokenFields(agent, late, who)),
+    400,
+    'code_refused',
+  )
+  const code = await codeFor(at, agent)
+  const fields = tokenFields(agent, code, who)
+  const answers = await Promise.all(
+    Array.from({ length: 5 }, () => signedForm(at, who, '/oauth/token', fields)),
+  )
+  assert.deepEqual(answers.map(({ status }) => status).sort(), [200, 400, 400, 400, 400])
+  // The one whose code it was came again, perhaps since the answer got lost. Nothing is taken away.
+  const { bundles } = await bodyOf(await asDevice(at, who, 'GET', '/bundles'))
+  assert.equal(bundles.length, 1)
+  assert.deepEqual(bundles[0].status, { state: 'active' })
+})
+
+test('a code that comes again with another key was stolen: its grant ends', async () => {
+  const at = await scene()
+  const agent = await registered(at)
+  const [who, thief] = [await device(), await device()]
+  const code = await codeFor(at, agent)
+  const { bundle_id: id } = await bodyOf(
+    await signedForm(at, who, '/oauth/token', tokenFields(agent, code, who)),
+  )
+  const wrong = tokenFields(agent, code, thief, { code_verifier: 'w'.repeat(43) })
+  await refused(signedForm(at, thief, '/oauth/token', wrong), 400, 'code_refused')
+  assert.equal((await asDevice(at, who, 'POST', `/bundles/${id}/refresh`)).status, 200)
+  const right = tokenFields(agent, code, thief)
+  await refused(signedForm(at, thief, '/oauth/token', right), 400, 'code_refused')
+  await refused(asDevice(at, who, 'POST', `/bundles/${id}/refresh`), 403, 'policy_denied')
+})
+
+test('POST /oauth/token gives nothing to an agent that was suspended meanwhile', async () => {
+  const at = await scene()
+  const agent = await registered(at)
+  const who = await device()
+  const code = await codeFor(at, agent)
+  await bodyOf(await asOperator(at, 'POST', `/admin/agents/${agent}/suspend`))
+  const fields = tokenFields(agent, code, who)
+  await refused(signedForm(at, who, '/oauth/token', fields), 401, 'client_unknown')
+})
+
+test('POST /oauth/token gives a grant and a bundle that verify offline', async () => {
+  const at = await scene()
+  const who = await device()
+  const answer = await granted(at, who, undefined, {
+    resource: 'https://api.example/',
+    duration: '7200',
+    offline_max_age: '3600',
+    max_depth: '2',
+    limits: '{"mail:send":{"calls":{"max":3}}}',
+  })
+  assert.equal(answer.token_type, 'aat')
+  assert.equal(answer.expires_in, 7200)
+  const pinned = [{ issuer: ISSUER, keys: [at.key.publicKey] }]
+  const grant = await verifyGrant([answer.access_token], pinned, {
+    now: at.now,
+    audience: 'https://api.example/',
+  })
+  assert.deepEqual(grant.scopes, ['calendar:read', 'mail:send'])
+  assert.equal(grant.holder.id, who.key.publicKey.id)
+  assert.equal(grant.maxDepth, 2)
+  assert.ok(grant.isLimited && grant.isRevocable)
+  const bundle = await openBundle(answer.bundle, pinned)
+  assert.equal(bundle.id, answer.bundle_id)
+  assert.equal(bundle.expiresAt, NOW + 3600)
+  assert.equal(bundle.sync, `${ISSUER}/bundles/${bundle.id}`)
+  assert.deepEqual(bundle.grant, [answer.access_token])
+  assert.equal(bundle.device.id, who.key.publicKey.id)
+  const { status } = grant.links[0]!
+  const list = await openStatusList(bundle.statusLists[0]!, [at.key.publicKey], {
+    uri: status!.uri,
+  })
+  assert.equal(list.get(status!.idx), TOKEN_STATUS.valid)
+})
+
+const exchangeFields = (token: string, holder: string, agent: string, cnf: string, more = {}) => ({
+  grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+  subject_token: token,
+  subject_token_type: 'urn:ietf:params:oauth:token-type:aat',
+  client_id: agent,
+  holder_cnf: holder,
+  req_cnf: cnf,
+  scope: 'mail:send',
+  ...more,
+})
+
+test('a grant is narrowed by the server for its holder alone, and only narrowed', async () => {
+  const at = await scene()
+  const [who, child, thief] = [await device(), await device(), await device()]
+  const root = await granted(at, who, undefined, { duration: '7200', max_depth: '1' })
+  const agent = await registered(at)
+  const fields = (more = {}) => exchangeFields(root.access_token, who.cnf, agent, child.cnf, more)
+  const path = '/oauth/token'
+  const stolen = exchangeFields(root.access_token, thief.cnf, agent, thief.cnf)
+  await refused(signedForm(at, thief, path, stolen), 401, 'signer_untrusted')
+  await refused(signedForm(at, child, path, fields()), 401, 'signer_untrusted')
+  for (const scope of ['payments:initiate', 'mail:send payments:initiate', 'mail']) {
+    await refused(signedForm(at, who, path, fields({ scope })), 400, 'grant_widened')
+  }
+  await refused(
+    signedForm(at, who, path, fields({ subject_token_type: 'x' })),
+    400,
+    'request_malformed',
+  )
+  const elsewhere = await scene()
+  const foreign = await granted(elsewhere, who)
+  const theirs = fields({ subject_token: foreign.access_token })
+  await refused(signedForm(at, who, path, theirs), 401, 'signer_untrusted')
+  const answer = await bodyOf(
+    await signedForm(at, who, path, fields({ duration: '86400', max_depth: '5' })),
+  )
+  assert.equal(answer.expires_in, 7200)
+  const claims = claimsOf(answer.access_token)
+  assert.equal(claims.del_max_depth, 0)
+  assert.deepEqual(Object.keys(claims.authorization_details[0].tools), ['mail:send'])
+  // The child cannot be passed on.
+  const deeper = exchangeFields(answer.access_token, child.cnf, agent, thief.cnf)
+  await refused(signedForm(at, child, path, deeper), 403, 'grant_depth')
+})
+
+test('a grant with an audience or limits is not widened by way of the server', async () => {
+  const at = await scene()
+  const [who, child] = [await device(), await device()]
+  const agent = await registered(at)
+  const limited = await granted(at, who, undefined, {
+    max_depth: '1',
+    limits: '{"*":{"calls":{"max":1}}}',
+  })
+  const path = '/oauth/token'
+  const of = (token: string, more = {}) =>
+    signedForm(at, who, path, exchangeFields(token, who.cnf, agent, child.cnf, more))
+  await refused(of(limited.access_token), 403, 'policy_denied')
+  const aimed = await granted(at, who, undefined, {
+    max_depth: '1',
+    resource: 'https://a.example/',
+  })
+  await refused(of(aimed.access_token, { resource: 'https://b.example/' }), 403, 'grant_audience')
+  const answer = await bodyOf(await of(aimed.access_token))
+  assert.deepEqual(claimsOf(answer.access_token).aud, ['https://a.example/'])
+})
+
+test('a chain that the holder narrowed offline is exchanged at its own width', async () => {
+  const at = await scene()
+  const [who, middle, child] = [await device(), await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '3' })
+  const chain = await narrowGrant([root.access_token], who.key, {
+    holder: middle.key.publicKey,
+    scopes: ['mail:send'],
+  }, { now: at.now })
+  const agent = await registered(at)
+  const fields = (scope: string) =>
+    exchangeFields(chain.join('\n'), middle.cnf, agent, child.cnf, { scope })
+  const path = '/oauth/token'
+  await refused(signedForm(at, middle, path, fields('calendar:read')), 400, 'grant_widened')
+  const answer = await bodyOf(await signedForm(at, middle, path, fields('mail:send')))
+  await asOperator(at, 'POST', `/admin/grants/${root.grant_id}/revoke`)
+  await refused(
+    asDevice(at, child, 'POST', `/bundles/${answer.bundle_id}/refresh`),
+    403,
+    'policy_denied',
+  )
+  await refused(signedForm(at, middle, path, fields('mail:send')), 403, 'policy_denied')
+})
+
+test('revoking a grant revokes all that was made of it, in the status list too', async () => {
+  const at = await scene()
+  const [who, child, grandchild] = [await device(), await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '3' })
+  const agent = await registered(at)
+  const path = '/oauth/token'
+  const one = await bodyOf(
+    await signedForm(
+      at,
+      who,
+      path,
+      exchangeFields(root.access_token, who.cnf, agent, child.cnf, { max_depth: '1' }),
+    ),
+  )
+  const two = await bodyOf(
+    await signedForm(
+      at,
+      child,
+      path,
+      exchangeFields(one.access_token, child.cnf, agent, grandchild.cnf),
+    ),
+  )
+  const verdict = async (token: string) => {
+    const { idx, uri } = claimsOf(token).status.status_list
+    const answer = await send(at, 'GET', new URL(uri).pathname)
+    assert.equal(answer.headers.get('content-type'), 'application/statuslist+jwt')
+    const list = await openStatusList(await answer.text(), [at.key.publicKey], { uri })
+    return list.get(idx)
+  }
+  const tokens = [root, one, two].map(({ access_token: token }) => token)
+  assert.deepEqual(await Promise.all(tokens.map(verdict)), [0, 0, 0])
+  const active = async (token: string) =>
+    (await bodyOf(
+      await postForm(at, '/oauth/introspect', { token }, {
+        authorization: `Bearer ${at.operator}`,
+      }),
+    )).active
+  assert.deepEqual(await Promise.all(tokens.map(active)), [true, true, true])
+  const answer = await bodyOf(await asOperator(at, 'POST', `/admin/grants/${one.grant_id}/revoke`))
+  assert.equal(answer.revoked.length, 4)
+  assert.deepEqual(await Promise.all(tokens.map(verdict)), [0, 1, 1])
+  assert.deepEqual(await Promise.all(tokens.map(active)), [true, false, false])
+  const again = await bodyOf(await asOperator(at, 'POST', `/admin/grants/${one.grant_id}/revoke`))
+  assert.deepEqual(again.revoked, [])
+  await refused(asOperator(at, 'POST', '/admin/grants/none/revoke'), 404, 'not_found')
+})
+
+test('suspending an agent stops everything of theirs, and resuming gives back what was not revoked', async () => {
+  const at = await scene()
+  const [who, other] = [await device(), await device()]
+  const kept = await granted(at, who)
+  const ended = await granted(at, other, kept.agent)
+  await asOperator(at, 'POST', `/admin/grants/${ended.grant_id}/revoke`)
+  await asOperator(at, 'POST', `/admin/agents/${kept.agent}/suspend`)
+  const verdict = async ({ access_token: token }: { access_token: string }) => {
+    const { idx, uri } = claimsOf(token).status.status_list
+    const text = await (await send(at, 'GET', new URL(uri).pathname)).text()
+    return (await openStatusList(text, [at.key.publicKey], { uri })).get(idx)
+  }
+  assert.deepEqual(await Promise.all([kept, ended].map(verdict)), [2, 1])
+  const refresh = () => asDevice(at, who, 'POST', `/bundles/${kept.bundle_id}/refresh`)
+  await refused(refresh(), 403, 'policy_denied')
+  const seen = await bodyOf(await asDevice(at, who, 'GET', `/bundles/${kept.bundle_id}`))
+  assert.equal(seen.status.state, 'suspended')
+  assert.equal(seen.bundle, undefined)
+  await asOperator(at, 'POST', `/admin/agents/${kept.agent}/resume`)
+  assert.deepEqual(await Promise.all([kept, ended].map(verdict)), [0, 1])
+  assert.equal((await refresh()).status, 200)
+})
+
+test('POST /oauth/introspect and /oauth/revoke answer whom they may', async () => {
+  const at = await scene()
+  const [who, thief] = [await device(), await device()]
+  const { access_token: token, grant_id: id } = await granted(at, who)
+  const operator = { authorization: `Bearer ${at.operator}` }
+  await refused(postForm(at, '/oauth/introspect', { token }), 401, 'unauthenticated')
+  for (const wrong of ['', 'x', token + 'x', token.slice(0, -4) + 'AAAA', 'a.b.c']) {
+    const answer = await postForm(at, '/oauth/introspect', { token: wrong }, operator)
+    if (wrong === '') await refused(answer, 400, 'request_malformed')
+    else assert.deepEqual(await bodyOf(answer), { active: false })
+  }
+  const found = await bodyOf(await postForm(at, '/oauth/introspect', { token }, operator))
+  assert.equal(found.active, true)
+  assert.equal(found.sub, 'alice')
+  assert.equal(found.scope, 'calendar:read mail:send')
+  await refused(postForm(at, '/oauth/revoke', { token }), 400, 'http_signature_missing')
+  await refused(signedForm(at, thief, '/oauth/revoke', { token }), 401, 'signer_untrusted')
+  assert.equal((await at.store.records.get('grant', id))?.record.status, 'active')
+  await bodyOf(await signedForm(at, who, '/oauth/revoke', { token }))
+  assert.equal((await at.store.records.get('grant', id))?.record.status, 'revoked')
+  await bodyOf(await postForm(at, '/oauth/revoke', { token: 'unknown' }, operator))
+})
+
+test('GET /.well-known/jwks.json publishes the signing key and those beside it', async () => {
+  const next = await device()
+  const at = await scene({ published: [next.key.publicKey] })
+  const { keys } = await bodyOf(await send(at, 'GET', '/.well-known/jwks.json'))
+  assert.deepEqual(
+    keys.map(({ kid, alg, use }: Record<string, string>) => [kid, alg, use]),
+    [at.key, next.key].map((key) => [key.publicKey.id, 'EdDSA', 'sig']),
+  )
+  for (const jwk of keys) {
+    assert.equal('d' in jwk, false)
+    const { algorithm, publicKey: raw } = fromJwk(jwk)
+    assert.equal((await publicKey(algorithm, raw)).id, jwk.kid)
+  }
+  // What was signed before the keys changed places still counts.
+  const who = await device()
+  const { access_token: token } = await granted(at, who)
+  const rotated = await scene({
+    store: at.store,
+    key: next.key,
+    published: [at.key.publicKey],
+  })
+  const authorization = `Bearer ${rotated.operator}`
+  const answer = await postForm(rotated, '/oauth/introspect', { token }, { authorization })
+  assert.equal((await bodyOf(answer)).active, true)
+})
+
+test('GET /.well-known/oauth-authorization-server names what is there', async () => {
+  const at = await scene()
+  const metadata = await bodyOf(await send(at, 'GET', '/.well-known/oauth-authorization-server'))
+  assert.equal(metadata.issuer, ISSUER)
+  assert.deepEqual(metadata.code_challenge_methods_supported, ['S256'])
+  for (const [name, value] of Object.entries<string>(metadata)) {
+    if (!/_(?:endpoint|uri)$/.test(name)) continue
+    const { pathname } = new URL(value)
+    assert.notEqual((await send(at, 'GET', pathname)).status, 404, name)
+  }
+})

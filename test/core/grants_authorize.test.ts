@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ALGORITHMS } from '../../src/algorithms.ts'
+import {
+  authorizeCall,
+  type CallRequest,
+  issueGrant,
+  type IssueTerms,
+  type LimitsJson,
+  makePop,
+  memoryLedger,
+  memoryReplayStore,
+  narrowGrant,
+  signApproval,
+  type StatusCheck,
+  toExchangeClaims,
+  type VerifiedGrant,
+  verifyGrant,
+} from '../../src/grants/mod.ts'
+import { generateKey, type Key } from '../../src/keys/mod.ts'
+
+const NOW = 1_800_000_000
+const ISSUER = 'https://auth.example.com'
+const [issuer, alice, bob, carol] = await Promise.all(
+  Array.from({ length: 4 }, () => generateKey(ALGORITHMS.Ed25519)),
+) as [Key, Key, Key, Key]
+const trusted = [{ issuer: ISSUER, keys: [issuer.publicKey] }]
+
+const PAY = { pay: { amount: { constraint_type: 'range', min: 0 } } }
+
+async function issued(terms: Partial<IssueTerms> = {}) {
+  return await issueGrant(issuer, {
+    issuer: ISSUER,
+    holder: alice.publicKey,
+    scopes: ['read'],
+    tools: PAY,
+    lifetime: 3600,
+    maxDepth: 2,
+    ...terms,
+  }, { now: NOW })
+}
+
+async function verified(terms: Partial<IssueTerms> = {}): Promise<VerifiedGrant> {
+  return await verifyGrant(await issued(terms), trusted, { now: NOW })
+}
+
+async function decide(grant: VerifiedGrant, call: Partial<CallRequest> = {}): Promise<string> {
+  const answer = await authorizeCall(grant, {
+    tool: 'pay',
+    args: { amount: 1 },
+    possession: 'held-here',
+    now: NOW + 1,
+    ...call,
+  })
+  return answer.allowed ? 'allowed' : answer.code
+}
+
+test('authorizeCall() denies before the time, after it, and what is not granted', async () => {
+  const grant = await verified()
+  assert.equal(await decide(grant), 'allowed')
+  assert.equal(await decide(grant, { now: NOW + 3600 }), 'grant_expired')
+  assert.equal(await decide(grant, { now: NOW - 31 }), 'grant_not_yet_valid')
+  assert.equal(await decide(grant, { tool: 'rea' }), 'tool_denied')
+  assert.equal(await decide(grant, { args: { amount: -1 } }), 'argument_denied')
+  assert.equal(await decide(grant, { args: { amount: 1, to: 'x' } }), 'argument_unexpected')
+  await assert.rejects(decide(grant, { now: NaN }), TypeError)
+})
+
+test('a revoked, suspended or unknown link denies, wherever it stands in the chain', async () => {
+  const status = { idx: 7, uri: 'https://auth.example.com/status/1' }
+  const root = await issued({ status })
+  const chain = await narrowGrant(root, alice, {
+    holder: bob.publicKey,
+    status: { ...status, idx: 8 },
+  }, { now: NOW })
+  const grant = await verifyGrant(chain, trusted, { now: NOW })
+  const says = (idx: number, what: 'revoked' | 'suspended' | 'unknown'): StatusCheck => (ref) =>
+    ref.idx === idx ? what : 'valid'
+  assert.equal(await decide(grant, { status: () => 'valid' }), 'allowed')
+  assert.equal(await decide(grant, { status: () => Promise.resolve('valid') }), 'allowed')
+  assert.equal(await decide(grant), 'status_unknown')
+  assert.equal(await decide(grant, { status: says(7, 'revoked') }), 'grant_revoked')
+  assert.equal(await decide(grant, { status: says(8, 'revoked') }), 'grant_revoked')
+  assert.equal(await decide(grant, { status: says(8, 'suspended') }), 'grant_suspended')
+  assert.equal(await decide(grant, { status: says(7, 'unknown') }), 'status_unknown')
+  const failing: StatusCheck = () => {
+    throw new Error('no network')
+  }
+  assert.equal(await decide(grant, { status: failing }), 'status_unknown')
+})
+
+test('a proof counts once, and for its own call only', async () => {
+  const chain = await issued()
+  const grant = await verifyGrant(chain, trusted, { now: NOW })
+  const call = { tool: 'pay', args: { amount: 1 } }
+  const replay = memoryReplayStore({ now: () => NOW })
+  const proof = await makePop(chain, alice, call, { now: NOW })
+  const possession = { proof, replay }
+  assert.equal(await decide(grant, { possession, args: { amount: 2 } }), 'pop_mismatch')
+  assert.equal(await decide(grant, { possession, tool: 'read' }), 'pop_mismatch')
+  assert.equal(await decide(grant, { possession, now: NOW + 31 }), 'pop_stale')
+  assert.equal(await decide(grant, { possession }), 'allowed')
+  assert.equal(await decide(grant, { possession }), 'pop_replayed')
+  const foreign = await makePop(chain, bob, call, { now: NOW })
+  assert.equal(await decide(grant, { possession: { proof: foreign, replay } }), 'pop_invalid')
+})
+
+const limited = (limits: LimitsJson) => verified({ limits })
+
+test('calls, rates and budgets are counted, and what cannot be counted is denied', async () => {
+  const grant = await limited({
+    pay: { calls: { max: 3 }, budget: { argument: 'amount', max: 0.3 } },
+    read: { calls: { max: 2, per_seconds: 60 } },
+  })
+  assert.equal(await decide(grant), 'ledger_unavailable')
+  const ledger = memoryLedger()
+  const pay = (amount: unknown) => decide(grant, { ledger, args: { amount } })
+  assert.equal(await pay(0.1), 'allowed')
+  assert.equal(await pay(0.2), 'allowed')
+  assert.equal(await pay(1e-9), 'budget_exhausted')
+  assert.equal(await pay(1e-10), 'amount_malformed')
+  assert.equal(await pay(0), 'allowed')
+  assert.equal(await pay(0), 'calls_exhausted')
+  const read = (now: number) => decide(grant, { ledger, tool: 'read', args: {}, now })
+  assert.equal(await read(NOW), 'allowed')
+  assert.equal(await read(NOW + 1), 'allowed')
+  assert.equal(await read(NOW + 59), 'rate_exceeded')
+  assert.equal(await read(NOW + 62), 'allowed')
+})
+
+test('a call waits for its quorum of approvals, each of which counts once', async () => {
+  const grant = await limited({
+    pay: { approval: { keys: [bob.publicKey.id, carol.publicKey.id], quorum: 2 } },
+  })
+  const ledger = memoryLedger()
+  const args = { amount: 1 }
+  const call = { grant: grant.id, tool: 'pay', args, expiresAt: NOW + 60 }
+  const sign = (key: Key, what: Partial<typeof call> = {}) =>
+    signApproval(key, { ...call, ...what }, { now: NOW })
+  const pay = (...approvals: string[]) => decide(grant, { ledger, approvals })
+  const [ofBob, ofCarol] = [await sign(bob), await sign(carol)]
+  assert.equal(await pay(), 'approval_missing')
+  assert.equal(await pay(ofBob), 'approval_missing')
+  assert.equal(await pay(ofBob, await sign(bob)), 'approval_missing')
+  assert.equal(await pay(ofBob, await sign(alice)), 'approval_missing')
+  assert.equal(await pay(ofBob, await sign(carol, { args: { amount: 2 } })), 'approval_missing')
+  assert.equal(await pay(ofBob, await sign(carol, { tool: 'read' })), 'approval_missing')
+  assert.equal(await pay(ofBob, await sign(carol, { grant: 'other' })), 'approval_missing')
+  assert.equal(await pay(ofBob, await sign(carol, { expiresAt: NOW + 1 })), 'approval_missing')
+  assert.equal(await pay(ofBob, 'garbage', ofCarol), 'allowed')
+  assert.equal(await pay(ofBob, ofCarol), 'approval_used')
+})
+
+test('the export says who acts for whom, and never more than the grant', async () => {
+  const root = await issued({ limits: { pay: { calls: { max: 1 } } } })
+  const chain = await narrowGrant(root, alice, { holder: bob.publicKey }, { now: NOW })
+  const claims = toExchangeClaims(await verifyGrant(chain, trusted, { now: NOW }), {
+    subject: 'user-1',
+  })
+  const name = (key: Key) => `urn:ietf:params:oauth:jwk-thumbprint:sha-256:${key.publicKey.id}`
+  assert.equal(claims.sub, 'user-1')
+  assert.equal(claims.scope, 'read')
+  assert.deepEqual(claims.act, { sub: name(bob), act: { sub: name(alice) } })
+  const none = await verified({ limits: { '*': { calls: { max: 1 } } } })
+  assert.throws(() => toExchangeClaims(none), { code: 'policy_denied' })
+})
