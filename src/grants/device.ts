@@ -9,9 +9,10 @@
  */
 import { fromBase64, toBase64Url, utf8 } from '../bytes.ts'
 import { ERROR_KINDS, type ErrorCode, isSignetError, SignetError } from '../errors.ts'
-import { canonicalize, type JsonObject } from '../json.ts'
+import type { JsonObject } from '../json.ts'
 import type { Key } from '../keys/mod.ts'
 import { type Log, type LogEvent, portableSha256 } from '../log/mod.ts'
+import { readArguments } from './arguments.ts'
 import { authorizeCall, type Decision } from './authorize.ts'
 import type { AcknowledgedHead, VerifiedBundle } from './bundle.ts'
 import { checkHead, newestTime } from './device_heads.ts'
@@ -254,17 +255,12 @@ export class Device {
     tool: string,
     args: JsonObject,
   ): Promise<{ readonly text: string; readonly copy: JsonObject }> {
-    try {
-      if (typeof tool !== 'string') throw new TypeError('no name of a tool')
-      const text = canonicalize(args)
-      if (!text.startsWith('{')) throw new TypeError('no object')
-      return { text, copy: JSON.parse(text) }
-    } catch { // whatever the caller's getters and proxies throw
-      const message = 'the arguments are not a JSON object'
-      const worst: OfflineFinding = { code: 'arguments_malformed', message }
-      const report = { ok: false, worst, findings: [worst], time: this.now }
-      throw await this.#deny(String(tool), undefined, report)
-    }
+    const read = typeof tool === 'string' ? readArguments(args) : undefined
+    if (read !== undefined) return { text: read.text, copy: read.value }
+    const message = 'the arguments are not a JSON object'
+    const worst: OfflineFinding = { code: 'arguments_malformed', message }
+    const report = { ok: false, worst, findings: [worst], time: this.now }
+    throw await this.#deny(String(tool), undefined, report)
   }
 
   #argumentData(text: string, copy: JsonObject): JsonObject {

@@ -8,15 +8,9 @@
 import { equalBytes } from '../bytes.ts'
 import { parseJws, signJws, verifyJws } from '../envelope/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
-import {
-  canonicalBytes,
-  canonicalize,
-  isObject,
-  type JsonObject,
-  type JsonValue,
-  parseJson,
-} from '../json.ts'
+import { canonicalBytes, canonicalize, isObject, type JsonObject, parseJson } from '../json.ts'
 import type { Key, SignOptions } from '../keys/mod.ts'
+import { type JudgedCall, type ReadArguments, readArguments } from './arguments.ts'
 import { claimsJson, type GrantChain, readTokens } from './chain.ts'
 import { parseClaims } from './claims.ts'
 import { type ConstraintExtensions, NO_EXTENSIONS } from './constraints.ts'
@@ -107,7 +101,8 @@ export async function verifyPop(
   call: { readonly tool: string; readonly args: unknown },
   options: VerifyPopOptions,
 ): Promise<ProvedPossession> {
-  const proof = await readPop(pop, grant, call, options)
+  const judged = { tool: call.tool, args: provableArguments(call.args) }
+  const proof = await readPop(pop, grant, judged, options)
   await proof.use()
   return { jti: proof.jti, issuedAt: proof.issuedAt }
 }
@@ -122,7 +117,7 @@ export interface HeldProof extends ProvedPossession {
 export async function readPop(
   pop: string,
   grant: VerifiedGrant,
-  call: { readonly tool: string; readonly args: unknown },
+  call: JudgedCall,
   options: VerifyPopOptions,
 ): Promise<HeldProof> {
   const { now = Date.now() / 1000, window = POP_WINDOW, replay, audience } = options
@@ -133,7 +128,7 @@ export async function readPop(
   if (claims.aat_tool !== call.tool) throw mismatch('another tool', 'aat_tool')
   // One that is bound to a place is good in no other, whether or not this place asks for it.
   if (claims.aat_aud !== audience) throw mismatch('another audience', 'aat_aud')
-  if (canonicalize(claims.hta) !== canonicalArguments(call.args)) {
+  if (canonicalize(claims.hta) !== call.args.text) {
     throw mismatch('other arguments', 'hta')
   }
   if (!(Math.abs(now - claims.iat) <= window)) {
@@ -189,13 +184,11 @@ function popJson(payload: Uint8Array): JsonObject {
   throw malformedPop('the claims are not an object in RFC 8785 form')
 }
 
-/** The arguments as a proof commits to them. */
-export function canonicalArguments(args: unknown): string {
-  try {
-    return canonicalize(args as JsonValue)
-  } catch {
-    throw mismatch('arguments that are not JSON', 'hta')
-  }
+/** The arguments as proofs and approvals commit to them. Errors: `pop_mismatch` (not a JSON object). */
+export function provableArguments(args: unknown): ReadArguments {
+  const read = readArguments(args)
+  if (read === undefined) throw mismatch('arguments that are not a JSON object', 'hta')
+  return read
 }
 
 function malformedPop(why: string, where?: string): SignetError {
