@@ -8,6 +8,7 @@
 import { SignetError } from '../errors.ts'
 import type { JsonObject, JsonValue } from '../json.ts'
 import type { Device } from './device.ts'
+import { copyOf } from './copies.ts'
 import type { ActOptions } from './device_parts.ts'
 
 /** What can be guarded: a function of any kind. */
@@ -23,9 +24,11 @@ export interface GuardOptions<F extends GuardableFunction = GuardableFunction> {
   /** The same under its simple name. */
   readonly scope?: string | undefined
   /**
-   * The arguments by name, as the grant constrains and the log holds them. Default: the only parameter if it is an
-   * object, else the parameters by number, from "0"; they must be JSON, and the function gets copies of them. Where
-   * this is given the function gets what the caller passed: make it tell all that matters.
+   * The arguments by name, as the grant constrains and the log holds them: make it tell all that matters. Default: the
+   * only parameter if it is an object, else the parameters by number, from "0"; then they must be JSON. Both this
+   * and the function get copies of what the caller passed, so what was judged is what is run. Where this is given
+   * parameters may be other data as well (dates, bytes, maps, an `AbortSignal`); functions and instances of classes
+   * are refused as `arguments_malformed`.
    */
   readonly args?: ((...params: Parameters<F>) => JsonObject) | undefined
   /** More of a call: approvals, a trace id. */
@@ -44,19 +47,40 @@ export function guard<F extends GuardableFunction>(run: F, options: GuardOptions
   if (typeof run !== 'function') throw new TypeError('guard() takes a function; see guardObject()')
   const guarded = async (...params: Parameters<F>): Promise<Awaited<ReturnType<F>>> => {
     const more = options.options?.(...params) ?? {}
-    if (args !== undefined) {
-      return await device.act(tool, args(...params), () => run(...params), more) as Awaited<
-        ReturnType<F>
-      >
-    }
-    const single = params.length === 1 && isPlain(params[0])
-    const named = single ? params[0] as JsonObject : byNumber(params)
-    // Copies: what was judged is what is run, whatever the caller does to its objects meanwhile.
-    const call = (copy: JsonObject) =>
-      single ? run(copy) : run(...params.map((_, i) => copy[String(i)]))
+    const { named, call } = args === undefined ? ofJson(params, run) : ofData(params, args, run)
     return await device.act(tool, named, call, more) as Awaited<ReturnType<F>>
   }
   return Object.freeze(guarded)
+}
+
+/** What is judged, and how the tool is then called with just that. */
+interface Judged {
+  readonly named: JsonObject
+  readonly call: (copy: JsonObject) => unknown
+}
+
+/** The device copies what is JSON itself. */
+function ofJson(params: readonly unknown[], run: GuardableFunction): Judged {
+  if (params.length === 1 && isPlain(params[0])) {
+    return { named: params[0] as JsonObject, call: (copy) => run(copy) }
+  }
+  const named = Object.fromEntries(params.map((value, i) => [String(i), value as JsonValue]))
+  return { named, call: (copy) => run(...params.map((_, i) => copy[String(i)])) }
+}
+
+/** Of other data the names are told of copies, and the function gets the same copies. */
+function ofData(
+  params: readonly unknown[],
+  args: GuardableFunction,
+  run: GuardableFunction,
+): Judged {
+  let copies: unknown[]
+  try {
+    copies = params.map((value) => copyOf(value))
+  } catch { // no data, or getters of the caller's: the device refuses and logs it
+    return { named: undefined as never, call: () => {} }
+  }
+  return { named: args(...copies) as JsonObject, call: () => run(...copies) }
 }
 
 /** Guards of the methods of an object, by their names. */
@@ -105,10 +129,6 @@ function toolOf({ tool, scope }: GuardOptions<never>): string {
     return name
   }
   throw new TypeError('a guard names one tool, or one scope')
-}
-
-function byNumber(params: readonly unknown[]): JsonObject {
-  return Object.fromEntries(params.map((value, i) => [String(i), value as JsonValue]))
 }
 
 function isPlain(value: unknown): boolean {

@@ -74,6 +74,70 @@ test('a guarded function cannot be called past the guard', async () => {
   await device.close()
 })
 
+test('guard({args}) runs with copies of what was judged, whatever the caller makes of it since', async () => {
+  const exact = { constraint_type: 'exact', value: '/a' }
+  const { device } = await enrolled({ terms: { tools: { read: { path: exact } } } })
+  const ran: unknown[] = []
+  const read = guard((from: { path: string }, into: Uint8Array) => ran.push([from.path, into[0]]), {
+    device,
+    tool: 'read',
+    args: ({ path }) => ({ path }),
+  })
+  const given = { path: '/a' }
+  const bytes = new Uint8Array(new SharedArrayBuffer(1))
+  const done = read(given, bytes)
+  given.path = '/etc/shadow'
+  bytes[0] = 1
+  await done
+  let asked = 0
+  const shifting = {
+    get path() {
+      return asked++ === 0 ? '/a' : '/etc/shadow'
+    },
+  }
+  await read(shifting, bytes)
+  assert.deepEqual([ran, asked], [[['/a', 0], ['/a', 1]], 1])
+  await device.close()
+})
+
+test('guard({args}) refuses parameters that are no data, and hands signals on', async () => {
+  const { device } = await enrolled()
+  const ran: unknown[] = []
+  const tool = 'calendar:read'
+  const read = guard((...params: unknown[]) => ran.push(...params), {
+    device,
+    tool,
+    args: () => ({}),
+  })
+  const circle: unknown[] = []
+  circle.push(circle)
+  const trap = new Proxy({}, {
+    ownKeys() {
+      throw new Error('trap')
+    },
+  })
+  for (const odd of [() => '/a', new Mailbox(), [new Mailbox()], { f() {} }, circle, trap]) {
+    await assert.rejects(read('x', odd), { code: 'arguments_malformed' })
+  }
+  assert.deepEqual(ran, [])
+  const denied = (await entriesOf(device)).filter(({ type }) => type === 'action.denied')
+  assert.equal(denied.length, 6)
+  const { signal } = new AbortController()
+  const data = [
+    1n,
+    undefined,
+    new Date(5),
+    new URL('https://a.example/b'),
+    new Map([['a', new Set([1])]]),
+    { list: [new Float64Array([0.5])], ['__proto__']: null },
+  ]
+  await read(signal, ...data)
+  assert.equal(ran[0], signal)
+  assert.deepEqual(ran.slice(1), data)
+  assert.notEqual(ran[3], data[2])
+  await device.close()
+})
+
 test('a guarded function gets copies: by name from an object, else by number', async () => {
   const { device } = await enrolled({}, { record: 'plain' })
   const seen: unknown[] = []
