@@ -10,6 +10,7 @@ import type { JsonObject, JsonValue } from '../json.ts'
 import type { Device } from './device.ts'
 import { copyOf } from './copies.ts'
 import type { ActOptions } from './device_parts.ts'
+import { reaches } from './reaches.ts'
 
 /** What can be guarded: a function of any kind. */
 // deno-lint-ignore no-explicit-any -- parameters of functions compare the wrong way round for unknown
@@ -96,6 +97,9 @@ export type GuardedObject<T, G> = {
 /**
  * Guards methods of an object, a class instance as well. What is not named is not there: no other method, no data,
  * no prototype. Two names that reach one effect (`invoke` and `call`) need two guards, or are left out.
+ *
+ * A result or an error that leads to the target by its members, however deep, is refused (`policy_denied`) after the
+ * method ran. NOT seen is what a function or an iterator in a result keeps to itself: let methods return data.
  */
 export function guardObject<T extends object, const G extends MethodGuards<T>>(
   target: T,
@@ -106,21 +110,27 @@ export function guardObject<T extends object, const G extends MethodGuards<T>>(
   for (const name of Object.keys(methods)) {
     const method: unknown = Reflect.get(target, name)
     if (typeof method !== 'function') throw new TypeError(`there is no method ${name}`)
-    const run = (...params: unknown[]) => {
-      const result: unknown = Reflect.apply(method, target, params)
-      return withoutTarget(result, target)
-    }
+    const run = (...params: unknown[]) =>
+      withoutTarget(() => Reflect.apply(method, target, params), target)
     const options = methods[name as keyof T] as Omit<GuardOptions, 'device'>
     facade[name] = guard(run, { ...options, device })
   }
   return Object.freeze(facade) as GuardedObject<T, G>
 }
 
-/** Methods that return `this`, for chaining, would give the original away. */
-async function withoutTarget(result: unknown, target: object): Promise<unknown> {
-  const value = await result
-  if (value !== target) return value
-  throw new SignetError('policy_denied', 'the tool gave itself out, unguarded')
+/** Methods that return `this`, for chaining or inside of something, would give the original away; so would errors. */
+async function withoutTarget(run: () => unknown, target: object): Promise<unknown> {
+  let outcome: { readonly result: unknown } | { readonly error: unknown }
+  try {
+    outcome = { result: await run() }
+  } catch (error) {
+    outcome = { error }
+  }
+  if (reaches(outcome, target)) {
+    throw new SignetError('policy_denied', 'the tool gave itself out, unguarded')
+  }
+  if ('error' in outcome) throw outcome.error
+  return outcome.result
 }
 
 function toolOf({ tool, scope }: GuardOptions<never>): string {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { isSignetError } from '../../src/errors.ts'
 import {
   guard,
   guardAiTool,
@@ -160,6 +161,65 @@ test('a guarded function gets copies: by name from an object, else by number', a
     args: (date) => ({ day: date.toISOString() }),
   })
   assert.equal(await mapped(new Date(5)), 5)
+  await device.close()
+})
+
+test('guardObject() hands the original out in no result, and in no error', async () => {
+  class Leaky {
+    wiped = 0
+    wipe() {
+      this.wiped++
+    }
+    give(how: string): unknown {
+      const ways: Record<string, () => unknown> = {
+        member: () => ({ a: { b: this } }),
+        list: () => [[this]],
+        map: () => new Map([['a', new Set([this])]]),
+        hidden: () => Object.defineProperty({}, 'box', { value: this }),
+        prototype: () => Object.create(this),
+        method: () => Object.assign(() => {}, { box: this }),
+        promise: () => Promise.resolve([this]),
+        error: () => {
+          throw Object.assign(new Error('no'), { box: this })
+        },
+        cause: () => {
+          throw new Error('no', { cause: this })
+        },
+        plain: () => ({ wiped: [this.wiped], date: new Date(5), bytes: new Uint8Array(3) }),
+        fault: () => {
+          throw new RangeError('own')
+        },
+      }
+      return ways[how]!()
+    }
+  }
+  const { device } = await enrolled()
+  const box = new Leaky()
+  const { give } = guardObject(box, { give: { tool: 'mail:send' } }, device)
+  for (
+    const how of [
+      'member',
+      'list',
+      'map',
+      'hidden',
+      'prototype',
+      'method',
+      'promise',
+      'error',
+      'cause',
+    ]
+  ) {
+    await assert.rejects(async () => await give(how), (error) => {
+      assert.ok(isSignetError(error, 'policy_denied'), how)
+      return !reachable(error).has(box)
+    })
+  }
+  assert.deepEqual(await give('plain'), {
+    wiped: [0],
+    date: new Date(5),
+    bytes: new Uint8Array(3),
+  })
+  await assert.rejects(async () => await give('fault'), { name: 'RangeError', message: 'own' })
   await device.close()
 })
 
