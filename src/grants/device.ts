@@ -15,7 +15,7 @@ import { type Log, type LogEvent, portableSha256 } from '../log/mod.ts'
 import { readArguments } from './arguments.ts'
 import { authorizeCall, type Decision } from './authorize.ts'
 import type { AcknowledgedHead, VerifiedBundle } from './bundle.ts'
-import { checkHead, newestTime } from './device_heads.ts'
+import { checkHead } from './device_heads.ts'
 import type { DeviceLedger } from './device_ledger.ts'
 import type { UnresolvedIntent } from './device_log.ts'
 import type {
@@ -58,6 +58,8 @@ export class Device {
   #fault: OfflineFinding | undefined
   #log: Log | undefined
   #lastAction: number
+  /** The newest time that the disk knows of, by the state or by an entry. */
+  #kept: number
   /** The newest generation of the state that the log names. */
   #named: number
   /** Intents, and their outcomes once they are in the log. */
@@ -78,6 +80,7 @@ export class Device {
     this.#ledger = parts.ledger
     this.#log = parts.log
     this.#lastAction = parts.lastAction
+    this.#kept = parts.state.newestTime
     this.#named = parts.namedGeneration
   }
 
@@ -151,7 +154,7 @@ export class Device {
       found: this.#found,
     }
     const report = this.#authority.judge(situation, tool)
-    // A time that was seen stays seen; it reaches the disk with the log's entries.
+    // A time that was seen stays seen; it reaches the disk with the log's entries, or when the device is closed.
     if (now > highWater) this.#state = { ...this.#state, newestTime: now }
     return report
   }
@@ -192,6 +195,7 @@ export class Device {
       data: {
         bundle: bundle.id,
         generation: bundle.generation,
+        at: report.time,
         ...this.#argumentData(text, copy),
         charges: this.#ledger.toLog(reservation),
       },
@@ -210,7 +214,7 @@ export class Device {
     this.#running.set(index, undefined)
     this.#acted(index, report.time)
     const end = (outcome: string, data?: JsonObject) =>
-      this.#outcome(log, { type: 'action.outcome', action: tool, outcome, ref: `${index}`, data })
+      this.#outcome(log, index, { type: 'action.outcome', action: tool, outcome }, data)
     let result: T
     try {
       result = await run(copy, { intent: index, grant: grant.id, signal: options.signal })
@@ -242,13 +246,27 @@ export class Device {
     await done
   }
 
-  /** Waits for what is under way, publishes the log and lets go of it. Idempotent. */
+  /**
+   * Waits for what is under way, publishes the log and lets go of it. Idempotent. Errors: what publishing throws, and
+   * what saving the state throws, where a time was seen that no entry tells of.
+   */
   close(): Promise<void> {
     this.#closed ??= (async () => {
       await this.#saving
-      await this.#log?.close()
+      try {
+        await this.#keepTime()
+      } finally {
+        await this.#log?.close()
+      }
     })()
     return this.#closed
+  }
+
+  /** Whoever only looked at the time must not be able to have it again. */
+  async #keepTime(): Promise<void> {
+    const skew = this.#authority?.bundle.offline.skew
+    if (skew === undefined || this.#state.newestTime - this.#kept <= skew) return
+    await this.#save({}, undefined, undefined)
   }
 
   async #readable(
@@ -322,6 +340,7 @@ export class Device {
         outcome: denial.code,
         ref: this.grant?.id,
         data: {
+          at: report.time,
           codes: report.findings.slice(0, 64).map(({ code }) => code),
           ...text === undefined ? {} : { digest: digestOf(text) },
         },
@@ -338,9 +357,9 @@ export class Device {
 
   #acted(index: number, time: number): void {
     this.#lastAction = Math.max(this.#lastAction, index)
-    if (this.#state.waitingSince === undefined) {
-      this.#state = { ...this.#state, waitingSince: time }
-    }
+    this.#kept = Math.max(this.#kept, time)
+    const { newestTime, waitingSince = time } = this.#state
+    this.#state = { ...this.#state, newestTime: Math.max(newestTime, time), waitingSince }
     if (index - this.#state.log.size >= SAVE_EVERY && !this.#catchingUp) {
       this.#catchingUp = true
       this.#saving = this.#saving.then(() => this.#save({}, undefined, undefined))
@@ -349,16 +368,21 @@ export class Device {
     }
   }
 
-  async #outcome(log: Log, event: LogEvent): Promise<void> {
+  async #outcome(log: Log, intent: number, event: LogEvent, more?: JsonObject): Promise<void> {
+    const time = Math.max(this.now, this.#state.newestTime)
     try {
-      const { index } = await log.append(event)
-      this.#running.set(Number(event.ref), index)
-      this.#acted(index, this.#state.newestTime)
+      const { index } = await log.append({
+        ...event,
+        ref: `${intent}`,
+        data: { at: time, ...more },
+      })
+      this.#running.set(intent, index)
+      this.#acted(index, time)
     } catch (cause) {
       throw new SignetError(
         'outcome_not_logged',
         `the tool ran (${event.outcome}), and the log could not take its outcome`,
-        { cause, where: `entry ${event.ref}`, remedy: 'do not repeat the action before you know' },
+        { cause, where: `entry ${intent}`, remedy: 'do not repeat the action before you know' },
       )
     }
   }
@@ -411,28 +435,18 @@ export class Device {
       // It counts from now on, whatever becomes of the disk.
       this.#state = { ...this.#state, revoked: contact.revoked }
     }
-    if (live) {
-      const time = contact.serverTime ?? now
-      change = { ...change, lastContact: time }
-      if (contact.serverTime !== undefined && authority !== undefined) {
-        // The server's clock is the only one that may set the mark back, and only with a fresh bundle.
-        const logTime = (this.#log?.size ?? 0) > 0 ? await newestTime(this.#log!) : 0
-        change = {
-          ...change,
-          newestTime: Math.max(time, authority.bundle.issuedAt),
-          ignoredTime: logTime > time * 1000 ? logTime : before.ignoredTime,
-        }
-      } else {
-        change = { ...change, newestTime: Math.max(this.#state.newestTime, time) }
-      }
-    } else if (authority !== undefined) {
-      const newestTime = Math.max(this.#state.newestTime, authority.bundle.issuedAt)
-      change = { ...change, newestTime }
+    // The server's clock is the only one that may set the mark back, and only with a fresh bundle.
+    const sets = live && contact.serverTime !== undefined && authority !== undefined
+    const heardAt = live ? contact.serverTime ?? now : 0
+    change = {
+      ...change,
+      newestTime: Math.max(heardAt, authority?.bundle.issuedAt ?? 0),
+      lastContact: live ? heardAt : before.lastContact,
     }
     if (event === undefined && this.#actionsBetween(before.acknowledged?.size, contact)) {
       event = { type: 'device.synced', outcome: 'ok' }
     }
-    await this.#save(change, event, authority)
+    await this.#save(change, event, authority, sets)
   }
 
   /** Whether an acknowledgement covers actions that the one before did not. */
@@ -467,11 +481,15 @@ export class Device {
     return authority
   }
 
-  /** Writes the state, then the entry that names it: a state older than the log's newest was put back. */
+  /**
+   * Writes the state, then the entry that names it: a state older than the log's newest was put back. The mark is
+   * raised to `change.newestTime`, or with `sets` made that, whatever was seen before.
+   */
   async #save(
     change: Partial<DeviceState>,
     event: LogEvent | undefined,
     authority: OfflineAuthority | undefined,
+    sets: boolean = false,
   ): Promise<void> {
     const { storage, sealer } = this.#parts
     const log = this.#log
@@ -483,9 +501,12 @@ export class Device {
       if (outcome === undefined || outcome >= size) pending.push(intent)
       else this.#running.delete(intent)
     }
+    const mark = (seen: number) =>
+      sets ? change.newestTime! : Math.max(seen, change.newestTime ?? 0)
     const next: DeviceState = {
       ...this.#state,
       ...change,
+      newestTime: mark(this.#state.newestTime),
       generation: Math.max(this.#state.generation, this.#named) + 1,
       log: head === undefined
         ? this.#state.log
@@ -495,15 +516,16 @@ export class Device {
     }
     // A state that was put back is not made the newest by writing it anew: only a bundle from the server does that.
     const damaged = this.#found.length > 0 && authority === undefined
-    if (!damaged) await storage.save(next.generation, await sealer.seal(next))
+    if (!damaged) {
+      await storage.save(next.generation, await sealer.seal(next))
+      this.#kept = next.newestTime
+    }
     // While it was written, time went by and actions may have begun to wait.
     const { newestTime, waitingSince } = this.#state
     this.#state = {
       ...next,
       generation: damaged ? this.#state.generation : next.generation,
-      newestTime: 'newestTime' in change && authority !== undefined
-        ? next.newestTime
-        : Math.max(next.newestTime, newestTime),
+      newestTime: mark(newestTime),
       waitingSince: this.#lastAction < (next.acknowledged?.size ?? 0)
         ? undefined
         : next.waitingSince ?? waitingSince,
@@ -516,7 +538,12 @@ export class Device {
     }
     if (event === undefined || log === undefined) return
     const bundle = this.#authority?.bundle
-    const data = { state: next.generation, bundle: bundle?.id, generation: bundle?.generation }
+    const data = {
+      state: next.generation,
+      bundle: bundle?.id,
+      generation: bundle?.generation,
+      at: next.newestTime,
+    }
     this.#named = next.generation
     await log.append({ ...event, data })
   }

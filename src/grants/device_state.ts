@@ -47,8 +47,6 @@ export interface DeviceState {
   readonly issuers: readonly { readonly issuer: string; readonly keys: readonly JsonObject[] }[]
   /** The newest time that was seen. */
   readonly newestTime: number
-  /** Times of the log up to here (milliseconds) are not believed: the clock was ahead when they were made. */
-  readonly ignoredTime: number
   /** When the server was heard last. */
   readonly lastContact?: number | undefined
   /** What the server has of the log; the root in base64. */
@@ -81,7 +79,6 @@ const StateSchema = v.strictObject({
   bundleGeneration: Count,
   issuers: v.array(v.strictObject({ issuer: v.string(), keys: v.array(Json) })),
   newestTime: Seconds,
-  ignoredTime: Seconds,
   lastContact: v.optional(Seconds),
   acknowledged: v.optional(v.strictObject({ size: Count, root: v.string() })),
   waitingSince: v.optional(Seconds),

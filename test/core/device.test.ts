@@ -102,6 +102,7 @@ test('act() logs intent, runs with a copy of what was judged, and logs the outco
   const [intent, outcome] = (await entriesOf(device)).slice(-2)
   assert.deepEqual([intent!.action, intent!.ref, intent!.trace], [READ, device.grant!.id, 'abc'])
   assert.deepEqual(Object.keys(intent!.data as JsonObject).sort(), [
+    'at',
     'bundle',
     'digest',
     'generation',
@@ -259,6 +260,60 @@ test('a clock that was set back is refused, also after a restart, until the serv
   const third = await open(places)
   await third.act(READ, {}, nothing)
   await third.close()
+})
+
+test('a clock that was far ahead once, and was put right by the server, is watched as before', async () => {
+  const limits = { 'mail:send': { calls: { max: 1, per_seconds: 60 } } }
+  const { places, device } = await enrolled({ terms: { limits } })
+  places.now = T0 + 70 * 365 * 24 * HOUR
+  await assert.rejects(device.act(READ, {}, never), { code: 'grant_expired' })
+  places.now = T0 + 100
+  const terms = { limits }
+  const fresh = await makeBundle(places.key, { generation: 2, issuedAt: T0 + 100, terms })
+  await device.heard({ bundle: fresh, serverTime: T0 + 100 })
+  await device.close()
+  const codes: string[] = []
+  // The time of the log itself stands still from now on: it never goes back.
+  for (const hours of [1, 23, 1, 22, 1, 23.1, 25]) {
+    places.now = T0 + 100 + hours * HOUR
+    const again = await open(places)
+    codes.push(await again.act('mail:send', {}, nothing).catch((error) => error.code))
+    await again.close()
+  }
+  const back = 'clock_set_back'
+  assert.deepEqual(codes, ['ran', 'ran', back, back, back, 'ran', 'status_list_stale'])
+})
+
+test('a time that was looked at only is known when the device is opened again', async () => {
+  const { places, device } = await enrolled()
+  places.now = T0 + 20 * HOUR
+  assert.equal(device.report(READ).ok, true)
+  await device.close()
+  places.now = T0 + 10
+  const again = await open(places)
+  assert.equal(again.report(READ).worst?.code, 'clock_set_back')
+  await again.close()
+  // The end of an action is a time as well.
+  const second = await enrolled()
+  await second.device.act(READ, {}, () => void (second.places.now = T0 + 20 * HOUR))
+  const kept = [...second.places.storage.slots]
+  await second.device.close()
+  assert.deepEqual(second.places.storage.slots, kept, 'an entry tells of it already')
+  second.places.now = T0 + 10
+  const last = await open(second.places)
+  assert.equal(last.report(READ).worst?.code, 'clock_set_back')
+  await last.close()
+})
+
+test('a device closes its log, also when its state cannot be written', async () => {
+  const { places, device } = await enrolled()
+  const { save } = places.storage
+  places.storage.save = () => Promise.reject(new SignetError('io_failed', 'no space'))
+  places.now = T0 + 2 * HOUR
+  device.report()
+  await assert.rejects(device.close(), { code: 'io_failed' })
+  places.storage.save = save
+  await (await open(places)).close() // the lock was given back
 })
 
 test('an older bundle is refused, and an older one that was put back on disk is noticed', async () => {
