@@ -56,6 +56,7 @@ export {
   type BareMcpHandler,
   guardAiTool,
   guardBareMcpTool,
+  type GuardedAiTool,
   guardMcpTool,
   type McpExtra,
   type McpHandler,

@@ -283,6 +283,43 @@ test('an MCP handler is denied by a result, and its own faults stay faults', asy
   await device.close()
 })
 
+test('a guarded tool of the AI SDK has no second way to be run', async () => {
+  const { device } = await enrolled()
+  let ran = 0
+  class Tool {
+    readonly description = 'pays'
+    readonly #prefix = 'paid '
+    readonly inner = { execute: () => ++ran }
+    readonly invoke = () => ++ran
+    execute(_input: JsonObject) {
+      return ++ran
+    }
+    call() {
+      return ++ran
+    }
+    toModelOutput({ output }: { output: unknown }) {
+      return { type: 'text', value: this.#prefix + output }
+    }
+  }
+  const tool = new Tool()
+  const guarded = guardAiTool(tool, { device, tool: 'not:granted' })
+  assert.deepEqual(Reflect.ownKeys(guarded).sort(), ['description', 'execute', 'toModelOutput'])
+  await assert.rejects(async () => await guarded.execute({}), { code: 'tool_denied' })
+  const found = reachable(guarded)
+  for (const way of [tool, tool.invoke, tool.inner, Tool.prototype.execute, Tool.prototype.call]) {
+    assert.ok(!found.has(way))
+  }
+  // What is left of the tool works as before.
+  assert.equal(guarded.toModelOutput({ output: 5 }).value, 'paid 5')
+  const { execute } = tool
+  for (const name of ['toModelOutput', 'needsApproval', 'args']) {
+    const twice = { execute, [name]: execute }
+    assert.throws(() => guardAiTool(twice, { device, tool: 'not:granted' }), TypeError)
+  }
+  assert.equal(ran, 0)
+  await device.close()
+})
+
 test('a tool of the AI SDK keeps its description and schema, and loses its execute', async () => {
   const { device } = await enrolled()
   let calls = 0
