@@ -419,7 +419,7 @@ export class Device {
         bundleId: bundle.id,
         bundleGeneration: bundle.generation,
         issuers: [{ issuer: bundle.issuer, keys }],
-        ...again ? {} : { revoked: undefined, acknowledged: undefined },
+        ...again ? {} : { ...exchanged(before, bundle.id), acknowledged: undefined },
       }
     }
     if (contact.acknowledged !== undefined && this.#log !== undefined) {
@@ -465,9 +465,11 @@ export class Device {
     }
     const { bundleId, bundleGeneration } = this.#state
     const current = this.#authority?.bundle
+    const known = this.#state.others.find(({ id }) => id === bundle.id)
     const older = bundle.id === bundleId
       ? bundle.generation < bundleGeneration
-      : current !== undefined && bundle.issuedAt < current.issuedAt
+      : bundle.generation < (known?.generation ?? 0) ||
+        current !== undefined && bundle.issuedAt < current.issuedAt
     if (older) {
       throw new SignetError('bundle_rolled_back', 'a newer bundle was here before', {
         remedy: 'refresh it at the server',
@@ -546,6 +548,20 @@ export class Device {
     }
     this.#named = next.generation
     await log.append({ ...event, data })
+  }
+}
+
+/** What is known of the bundles when another one takes the place of the present one. */
+function exchanged(
+  { bundleId, bundleGeneration, revoked, others }: DeviceState,
+  next: string,
+): Pick<DeviceState, 'others' | 'revoked'> {
+  const present = bundleId === undefined
+    ? []
+    : [{ id: bundleId, generation: bundleGeneration, revoked }]
+  return {
+    others: [...others.filter(({ id }) => id !== next), ...present],
+    revoked: others.find(({ id }) => id === next)?.revoked,
   }
 }
 

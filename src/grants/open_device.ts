@@ -130,6 +130,7 @@ function fresh(origin: string): DeviceState {
   return {
     generation: 0,
     bundleGeneration: 0,
+    others: [],
     issuers: [],
     newestTime: 0,
     log: { origin, size: 0, root: '' },

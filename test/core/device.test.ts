@@ -440,6 +440,28 @@ test('what the server says: revoked stays revoked, and a fresh bundle is taken',
   await again.close()
 })
 
+test('changing to another bundle and back forgets neither a revocation nor a generation', async () => {
+  const { places, device } = await enrolled()
+  const first = device.bundle!.token
+  await device.heard({ bundle: await makeBundle(places.key, { generation: 2 }) })
+  await device.heard({ revoked: { reason: 'lost' }, serverTime: T0 + 20 })
+  // Of the same second, so that neither is the older one.
+  const second = await makeBundle(places.key, { id: 'bundle-2' })
+  await device.enroll(second)
+  await device.act(READ, {}, nothing)
+  await assert.rejects(device.enroll(first), { code: 'bundle_rolled_back' })
+  await device.enroll(await makeBundle(places.key, { generation: 2 }))
+  await assert.rejects(device.act(READ, {}, never), { code: 'bundle_revoked' })
+  await device.close()
+  const again = await open(places)
+  assert.deepEqual(again.revoked, { reason: 'lost' })
+  await again.enroll(second)
+  await again.act(READ, {}, nothing)
+  await again.enroll(await makeBundle(places.key, { generation: 3 }))
+  await assert.rejects(again.act(READ, {}, never), { code: 'bundle_revoked' })
+  await again.close()
+})
+
 test('a revocation counts at once, even if the disk takes nothing', async () => {
   const { places, device } = await enrolled()
   places.storage.save = () => Promise.reject(new SignetError('io_failed', 'no space'))
