@@ -3,8 +3,8 @@
  * says what it may do; a log, which it signs; and a state, sealed at rest.
  *
  * Each action goes: everything that speaks against it is looked for → its limits are reserved → an entry
- * `action.intent` is durable → the tool runs → an entry `action.outcome` is durable. What is denied is an entry too.
- * So nothing happens that the log does not know of, and what was begun when the power went is told at the
+ * `action.intent` is durable → the tool runs → an entry `action.outcome` is durable. What is denied is an entry too,
+ * or counted in one. So nothing happens that the log does not know of, and what was begun when the power went is told at the
  * next start.
  */
 import { fromBase64, toBase64Url, utf8 } from '../bytes.ts'
@@ -15,6 +15,7 @@ import { type Log, type LogEvent, portableSha256 } from '../log/mod.ts'
 import { readArguments } from './arguments.ts'
 import { authorizeCall, type Decision } from './authorize.ts'
 import type { AcknowledgedHead, VerifiedBundle } from './bundle.ts'
+import { Denials } from './denials.ts'
 import { checkHead } from './device_heads.ts'
 import type { DeviceLedger } from './device_ledger.ts'
 import type { UnresolvedIntent } from './device_log.ts'
@@ -40,6 +41,7 @@ import type { VerifiedGrant } from './verified.ts'
 
 /** So many entries after the last state a new one is written, or opening had to read ever more of the log. */
 const SAVE_EVERY = 65_536
+const MAX_WAITING = 1_000_000
 
 /** An open device. Made by `openDevice`. */
 export class Device {
@@ -62,6 +64,7 @@ export class Device {
   #kept: number
   /** The newest generation of the state that the log names. */
   #named: number
+  readonly #denials = new Denials()
   /** Intents, and their outcomes once they are in the log. */
   readonly #running = new Map<number, number | undefined>()
   #saving: Promise<unknown> = Promise.resolve()
@@ -254,6 +257,7 @@ export class Device {
     this.#closed ??= (async () => {
       await this.#saving
       try {
+        await this.#tellDenials(this.#state.newestTime).catch(onlySignet)
         await this.#keepTime()
       } finally {
         await this.#log?.close()
@@ -311,48 +315,63 @@ export class Device {
     })
   }
 
-  #backlog(log: Log): number {
-    const { maxWaiting = 1_000_000 } = this.#parts.settings
-    return (log.size - (this.#state.acknowledged?.size ?? 0)) / maxWaiting
-  }
-
   #checkBacklog(log: Log): void {
-    if (this.#backlog(log) < 1) return
-    const { maxWaiting } = this.#parts.settings
-    throw new SignetError(
-      'sync_backlog',
-      `${maxWaiting ?? 'a million'} entries wait for the server`,
-      {
-        remedy: 'sync first',
-      },
-    )
+    const { maxWaiting = MAX_WAITING } = this.#parts.settings
+    const acknowledged = this.#state.acknowledged?.size ?? 0
+    // Denials are no work, and must not end it.
+    if (log.size - acknowledged - this.#denials.since(acknowledged) < maxWaiting) return
+    throw new SignetError('sync_backlog', `${maxWaiting} entries wait for the server`, {
+      remedy: 'sync first',
+    })
   }
 
-  /** Logs a denial and gives its error. A log that cannot take it does not make it less of one. */
+  /** Logs a denial, or counts it, and gives its error. A log that cannot take it does not make it less of one. */
   async #deny(tool: string, text: string | undefined, report: OfflineReport): Promise<SignetError> {
     const denial = offlineError(report)
-    // Who is denied over and over must not fill the disk.
-    if (this.#log !== undefined && this.#backlog(this.#log) >= 2) return denial
+    const log = this.#log
+    if (log === undefined) return denial
+    const action = tool.slice(0, 256).toWellFormed()
+    const digest = text === undefined ? undefined : digestOf(text)
+    const { maxWaiting = MAX_WAITING } = this.#parts.settings
+    const waiting = this.#denials.since(this.#state.acknowledged?.size ?? 0)
+    if (
+      waiting >= maxWaiting ||
+      !this.#denials.isDue(`${denial.code} ${digest} ${action}`, report.time)
+    ) {
+      this.#denials.missed(1)
+      return denial
+    }
     try {
-      const appended = await this.#log?.append({
-        type: 'action.denied',
-        action: tool.slice(0, 256).toWellFormed(),
-        outcome: denial.code,
-        ref: this.grant?.id,
-        data: {
-          at: report.time,
-          codes: report.findings.slice(0, 64).map(({ code }) => code),
-          ...text === undefined ? {} : { digest: digestOf(text) },
-        },
-      })
-      if (appended !== undefined) this.#acted(appended.index, report.time)
+      await this.#tellDenials(report.time)
+      const codes = report.findings.slice(0, 64).map(({ code }) => code)
+      const data = { at: report.time, codes, digest }
+      await this.#logDenial(log, { action, outcome: denial.code, data }, report.time)
     } catch (cause) {
       if (!isSignetError(cause)) throw cause
+      this.#denials.missed(1)
       return new SignetError(denial.code, `${denial.message} (and it could not be logged)`, {
         cause,
       })
     }
     return denial
+  }
+
+  /** Logs how many denials got no entry of their own. */
+  async #tellDenials(time: number): Promise<void> {
+    const more = this.#log === undefined ? 0 : this.#denials.takeUntold()
+    if (more === 0) return
+    try {
+      await this.#logDenial(this.#log!, { outcome: 'repeated', data: { at: time, more } }, time)
+    } catch (error) {
+      this.#denials.missed(more)
+      throw error
+    }
+  }
+
+  async #logDenial(log: Log, event: Omit<LogEvent, 'type' | 'ref'>, time: number): Promise<void> {
+    const { index } = await log.append({ ...event, type: 'action.denied', ref: this.grant?.id })
+    this.#denials.logged(index)
+    this.#acted(index, time)
   }
 
   #acted(index: number, time: number): void {
@@ -398,6 +417,7 @@ export class Device {
   }
 
   async #heard(contact: ServerContact, live: boolean = true): Promise<void> {
+    await this.#tellDenials(this.#state.newestTime).catch(onlySignet)
     const before = this.#state
     const { now } = this
     let change: Partial<DeviceState> = {}
@@ -567,6 +587,11 @@ function exchanged(
 
 function digestOf(text: string): string {
   return toBase64Url(portableSha256(utf8(text)))
+}
+
+/** For what is better done, and no reason to leave the rest undone. */
+function onlySignet(error: unknown): void {
+  if (!isSignetError(error)) throw error
 }
 
 function codeOf(code: string): ErrorCode {

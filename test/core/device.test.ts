@@ -216,6 +216,44 @@ test('a backlog that the server has not taken refuses actions at its bound', asy
   await device.close()
 })
 
+test('denials without end neither stop what is allowed nor fill the disk, and are counted', async () => {
+  const { places, device } = await enrolled({}, { maxWaiting: 10 })
+  const denied = async (tool: string, i = 0) =>
+    await assert.rejects(device.act(tool, { i }, never), { code: 'tool_denied' })
+  for (let i = 0; i < 100; i++) await denied('not:granted')
+  assert.equal((await typesOf(device)).filter((type) => type === 'action.denied').length, 1)
+  // Other arguments, another tool: worth an entry each, as far as there is room.
+  for (let i = 1; i < 100; i++) await denied(`not:granted:${i % 3}`, i)
+  await device.act(READ, {}, nothing)
+  places.now += 3600
+  for (let i = 0; i < 100; i++) await denied('not:granted')
+  await device.act(READ, {}, nothing)
+  await device.close()
+  const again = await open(places)
+  const entries = (await entriesOf(again)).filter(({ type }) => type === 'action.denied')
+  assert.ok(entries.length <= 12, `${entries.length}`)
+  const counted = entries.map(({ data }) => Number((data as JsonObject).more ?? 1))
+  assert.equal(counted.reduce((sum, one) => sum + one), 299)
+  await again.close()
+})
+
+test('a minute has a bounded number of entries of denials, and the next tells what had none', async () => {
+  const { places, device } = await enrolled()
+  const size = device.log!.size
+  for (let i = 0; i < 200; i++) await device.act('not:granted', { i }, never).catch(() => {})
+  assert.equal(device.log!.size - size, 64)
+  places.now += 60
+  await device.act('not:granted', {}, never).catch(() => {})
+  const [more, last] = (await entriesOf(device)).slice(-2)
+  assert.deepEqual([more!.outcome, (more!.data as JsonObject).more], ['repeated', 136])
+  assert.equal(last!.outcome, 'tool_denied')
+  // A server that is heard is told as well.
+  await device.act('not:granted', {}, never).catch(() => {})
+  await device.heard({ serverTime: places.now })
+  assert.equal((await entriesOf(device)).at(-1)!.outcome, 'repeated')
+  await device.close()
+})
+
 test('what was begun and not ended is told once when the device is opened again', async () => {
   const { places, device } = await enrolled()
   await device.act(READ, {}, nothing)
