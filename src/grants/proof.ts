@@ -8,10 +8,17 @@
 import { equalBytes } from '../bytes.ts'
 import { parseJws, signJws, verifyJws } from '../envelope/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
-import { canonicalBytes, canonicalize, isObject, type JsonObject, parseJson } from '../json.ts'
+import {
+  canonicalBytes,
+  canonicalize,
+  isObject,
+  type JsonObject,
+  type JsonValue,
+  parseJson,
+} from '../json.ts'
 import type { Key, SignOptions } from '../keys/mod.ts'
 import { type JudgedCall, type ReadArguments, readArguments } from './arguments.ts'
-import { claimsJson, type GrantChain, readTokens } from './chain.ts'
+import { claimsJson, type GrantChain, linkHash, readTokens } from './chain.ts'
 import { parseClaims } from './claims.ts'
 import { type ConstraintExtensions, NO_EXTENSIONS } from './constraints.ts'
 import type { ReplayStore } from './replay.ts'
@@ -54,11 +61,13 @@ export async function makePop(
   options: MakePopOptions = {},
 ): Promise<string> {
   const { now = Date.now() / 1000, jti = crypto.randomUUID(), extensions = NO_EXTENSIONS } = options
-  const leaf = parseClaims(claimsJson(readTokens(chain).at(-1)!.payload), extensions)
+  const token = readTokens(chain).at(-1)!
+  const leaf = parseClaims(claimsJson(token.payload), extensions)
   const claims = {
     jti,
     iat: Math.floor(now),
     aat_id: leaf.jti,
+    aat_hash: linkHash(token),
     aat_tool: call.tool,
     ...call.audience === undefined ? {} : { aat_aud: call.audience },
     hta: call.args,
@@ -125,6 +134,11 @@ export async function readPop(
   const claims = parsePop(payload)
   const leaf = grant.links.at(-1)!
   if (claims.aat_id !== leaf.jti) throw mismatch('another grant', 'aat_id')
+  // The draft names the leaf by a `jti` that its signer chose, who may have chosen it twice. The hash is ours: it binds
+  // the proof to this leaf, and through it to the chain. Proofs by other programs do not have it.
+  if (claims.aat_hash !== undefined && claims.aat_hash !== leaf.id) {
+    throw mismatch('another grant', 'aat_hash')
+  }
   if (claims.aat_tool !== call.tool) throw mismatch('another tool', 'aat_tool')
   // One that is bound to a place is good in no other, whether or not this place asks for it.
   if (claims.aat_aud !== audience) throw mismatch('another audience', 'aat_aud')
@@ -153,6 +167,7 @@ interface PopClaims {
   readonly jti: string
   readonly iat: number
   readonly aat_id: string
+  readonly aat_hash: JsonValue | undefined
   readonly aat_tool: string
   readonly aat_aud: string | undefined
   readonly hta: JsonObject
@@ -160,7 +175,7 @@ interface PopClaims {
 
 function parsePop(payload: Uint8Array): PopClaims {
   const json = popJson(payload)
-  const { jti, iat, aat_id, aat_tool, aat_aud, hta } = json
+  const { jti, iat, aat_id, aat_hash, aat_tool, aat_aud, hta } = json
   if (!isName(jti)) throw malformedPop('no name', 'jti')
   if (typeof iat !== 'number' || !Number.isSafeInteger(iat) || iat < 0) {
     throw malformedPop('no time in whole seconds', 'iat')
@@ -171,7 +186,7 @@ function parsePop(payload: Uint8Array): PopClaims {
     throw malformedPop('the audience is no text', 'aat_aud')
   }
   if (!isObject(hta)) throw malformedPop('the arguments are not an object', 'hta')
-  return { jti, iat, aat_id, aat_tool, aat_aud, hta }
+  return { jti, iat, aat_id, aat_hash, aat_tool, aat_aud, hta }
 }
 
 function popJson(payload: Uint8Array): JsonObject {

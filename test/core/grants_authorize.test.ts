@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ALGORITHMS } from '../../src/algorithms.ts'
+import { signJws } from '../../src/envelope/mod.ts'
 import {
   authorizeCall,
   type CallRequest,
@@ -11,12 +12,14 @@ import {
   memoryLedger,
   memoryReplayStore,
   narrowGrant,
+  POP_TYPE,
   signApproval,
   type StatusCheck,
   toExchangeClaims,
   type VerifiedGrant,
   verifyGrant,
 } from '../../src/grants/mod.ts'
+import { canonicalBytes } from '../../src/json.ts'
 import { generateKey, type Key } from '../../src/keys/mod.ts'
 
 const NOW = 1_800_000_000
@@ -180,6 +183,28 @@ test('a proof counts once, and for its own call only', async () => {
   assert.equal(await decide(grant, { possession }), 'pop_replayed')
   const foreign = await makePop(chain, bob, call, { now: NOW })
   assert.equal(await decide(grant, { possession: { proof: foreign, replay } }), 'pop_invalid')
+})
+
+test('a proof counts under its own leaf alone, also where another one has the same name', async () => {
+  const [one, two] = await Promise.all(
+    [600, 900].map((lifetime) => issued({ lifetime, jti: 'same' })),
+  )
+  const call = { tool: 'pay', args: { amount: 1 } }
+  const proof = await makePop(one!, alice, call, { now: NOW })
+  const under = async (chain: readonly string[], text: string) =>
+    await decide(await verifyGrant(chain, trusted, { now: NOW }), {
+      possession: { proof: text, replay: memoryReplayStore({ now: () => NOW }) },
+    })
+  assert.equal(await under(two!, proof), 'pop_mismatch')
+  assert.equal(await under(one!, proof), 'allowed')
+  // A program that goes by the draft alone names the leaf by its `jti`.
+  const claims = { aat_id: 'same', aat_tool: 'pay', hta: call.args, iat: NOW, jti: 'p' }
+  const plain = await signJws(canonicalBytes(claims), alice, { typ: POP_TYPE })
+  assert.equal(await under(one!, plain), 'allowed')
+  for (const aat_hash of ['', 5, null]) {
+    const odd = await signJws(canonicalBytes({ ...claims, aat_hash }), alice, { typ: POP_TYPE })
+    assert.equal(await under(one!, odd), 'pop_mismatch')
+  }
 })
 
 const limited = (limits: LimitsJson) => verified({ limits })
