@@ -31,6 +31,7 @@ export {
 } from './jws.ts'
 export {
   appendRotation,
+  claimedRotations,
   followRotations,
   formatRotations,
   parseRotations,
@@ -62,6 +63,7 @@ export {
   DEVICE_TAG,
   type HttpRequestParts,
   type NonceStore,
+  type ReceivedRequest,
   signRequest,
   type SignRequestOptions,
   type VerifiedRequest,

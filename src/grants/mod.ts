@@ -52,7 +52,9 @@ export {
 export {
   type AdapterOptions,
   type AiTool,
+  type BareMcpHandler,
   guardAiTool,
+  guardBareMcpTool,
   guardMcpTool,
   type McpExtra,
   type McpHandler,
@@ -60,19 +62,21 @@ export {
 } from './adapters.ts'
 export {
   guard,
+  type GuardableFunction,
   type Guarded,
   type GuardedObject,
   guardObject,
   type GuardOptions,
   type MethodGuards,
 } from './guard.ts'
-export {
-  type ActContext,
-  type ActOptions,
-  type Device,
-  type DeviceSettings,
-  type ServerContact,
-} from './device.ts'
+export type { Device } from './device.ts'
+export type {
+  ActContext,
+  ActOptions,
+  DeviceLog,
+  DeviceSettings,
+  ServerContact,
+} from './device_parts.ts'
 export type { UnresolvedIntent } from './device_log.ts'
 export {
   deviceKek,
@@ -110,28 +114,28 @@ export {
   verifyOffline,
   type VerifyOfflineOptions,
 } from './offline.ts'
+export { acceptSync, type AcceptSyncOptions, type SyncOutcome } from './sync.ts'
 export {
-  acceptSync,
-  type AcceptSyncOptions,
   type EntryVerdict,
   formatSyncAnswer,
   formatSyncHead,
   type LogVerdict,
   MAX_SYNC_BYTES,
   MAX_SYNC_ENTRIES,
-  type MemorySyncStore,
-  memorySyncStore,
   parseSyncAnswer,
   parseSyncMessage,
   SYNC_MEDIA_TYPE,
   type SyncAnswer,
+  type SyncMessageHead,
+  type SyncProbe,
+} from './sync_message.ts'
+export {
+  type MemorySyncStore,
+  memorySyncStore,
   type SyncEntry,
   type SyncHead,
-  type SyncMessageHead,
-  type SyncOutcome,
-  type SyncProbe,
   type SyncStore,
-} from './sync.ts'
+} from './sync_store.ts'
 export {
   checkStatusListAge,
   openStatusList,
