@@ -37,9 +37,6 @@ import {
 } from './offline.ts'
 import type { VerifiedGrant } from './verified.ts'
 
-/** So many entries after the last state a new one is written, or opening had to read ever more of the log. */
-const SAVE_EVERY = 65_536
-
 /** An open device. Made by `openDevice`. */
 export class Device {
   /** Its key. */
@@ -345,7 +342,8 @@ export class Device {
     if (this.#state.waitingSince === undefined) {
       this.#state = { ...this.#state, waitingSince: time }
     }
-    if (index - this.#state.log.size >= SAVE_EVERY && !this.#catchingUp) {
+    const { saveEvery = 65_536 } = this.#parts.settings
+    if (index - this.#state.log.size >= saveEvery && !this.#catchingUp) {
       this.#catchingUp = true
       this.#saving = this.#saving.then(() => this.#save({}, undefined, undefined))
         .catch(() => {}) // the next one may do better; until then opening takes longer
