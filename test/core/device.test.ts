@@ -393,6 +393,14 @@ test('a revocation counts at once, even if the disk takes nothing', async () => 
   await device.close()
 })
 
+test('a revocation counts even where the bundle that came along is no good', async () => {
+  const { places, device } = await enrolled()
+  const bundle = await makeBundle(places.key, { generation: 2, signer: await newKey() })
+  await assert.rejects(device.heard({ revoked: {}, bundle }), { code: 'signer_untrusted' })
+  await assert.rejects(device.act(READ, {}, never), { code: 'bundle_revoked' })
+  await device.close()
+})
+
 test('a state put back from before a revocation does not bring the authority back', async () => {
   const { places, device } = await enrolled()
   const kept = [...places.storage.slots]
