@@ -274,8 +274,8 @@ async function openKey(token: Token, where: TokenUri, opts: SignOptions): Promis
       if (place.age !== age) place = { age, handle: locate(session).handle }
       module.C_SignInit(handle, signing.mechanism(), place.handle)
       if (always) module.C_Login(handle, CK.user.contextSpecific, pin ?? '')
-      const input = bufferOf(signing.input(bytes))
-      const output = Buffer.alloc(size)
+      const output = session.scratch.subarray(0, size)
+      const input = bufferOf(signing.input(bytes), session.scratch.subarray(size))
       const signature = await holding(
         [handle, input, output],
         () => module.C_SignAsync(handle, input, output),
@@ -283,7 +283,7 @@ async function openKey(token: Token, where: TokenUri, opts: SignOptions): Promis
       if (algorithm.signatureBytes !== undefined && signature.length !== size) {
         throw new SignetError('key_backend_unavailable', 'the token’s signature has a wrong length')
       }
-      return Uint8Array.from(signature)
+      return new Uint8Array(signature)
     }, { signal })
   // A public object that lies beside the wrong key is found out here, not at the first verifier.
   const probe = signing.mode === 'message'
@@ -302,9 +302,12 @@ async function openKey(token: Token, where: TokenUri, opts: SignOptions): Promis
   })
 }
 
-/** A copy that lies somewhere even if it is empty: the addon hands an empty buffer on as a null pointer. */
-function bufferOf(bytes: Uint8Array): Buffer {
-  const buffer = Buffer.alloc(bytes.length + 1)
+/**
+ * A copy, in `room` if it fits there. It lies somewhere even if it is empty: the addon hands an empty buffer on as
+ * a null pointer.
+ */
+function bufferOf(bytes: Uint8Array, room: Buffer): Buffer {
+  const buffer = bytes.length < room.length ? room : Buffer.alloc(bytes.length + 1)
   buffer.set(bytes)
   return buffer.subarray(0, bytes.length)
 }

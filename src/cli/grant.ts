@@ -1,24 +1,19 @@
 /** `signet grant`: give authority, pass on less of it, check it, and take it back. */
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { fromUtf8, utf8 } from '../bytes.ts'
 import { isSignetError, SignetError } from '../errors.ts'
 import {
-  capabilityToJson,
   checkStatusListAge,
   formatChain,
   type GrantChain,
   type GrantTerms,
   issueGrant,
-  type LimitsJson,
   narrowGrant,
   openStatusList,
-  parseCapability,
   parseChain,
-  parseLimits,
   signStatusList,
   StatusList,
   TOKEN_STATUS,
-  type ToolsJson,
   type TrustedIssuer,
   unpackStatusList,
   type VerifiedGrant,
@@ -27,10 +22,11 @@ import {
   verifyGrant,
 } from '../grants/mod.ts'
 import { parseJws } from '../envelope/mod.ts'
-import { isObject, type JsonValue, parseJson } from '../json.ts'
+import { isObject, parseJson } from '../json.ts'
 import { type Key, type PublicKey, refusal } from '../keys/mod.ts'
 import { action, common, group, several, wholeNumber, withKeys } from './command.ts'
 import type { CliContext, CommonFlags, Run } from './context.ts'
+import { duration, limitsOf, toolsOf } from './grant_terms.ts'
 import { grantText, type LinkReport } from './grant_text.ts'
 import { seconds } from './keys.ts'
 import { onePublic, openPublic } from './public_side.ts'
@@ -196,20 +192,6 @@ async function termsOf(run: Run, flags: TermFlags): Promise<GrantTerms> {
     limits: flags.limits === undefined ? undefined : await limitsOf(run, flags.limits),
     status: uri === undefined ? undefined : { uri, idx: idx! },
   }
-}
-
-async function toolsOf(run: Run, file: string): Promise<ToolsJson> {
-  return capabilityToJson(parseCapability(await readJson(run, file)))
-}
-
-async function limitsOf(run: Run, file: string): Promise<LimitsJson> {
-  const json = await readJson(run, file)
-  parseLimits(json)
-  return json as LimitsJson
-}
-
-async function readJson(run: Run, file: string): Promise<JsonValue> {
-  return parseJson(await run.backends.readFile(file, MAX_FILE), { what: file, maxDepth: 128 })
 }
 
 async function readChain(run: Run, file: string): Promise<GrantChain> {
@@ -412,16 +394,6 @@ function statusOfLink(chain: GrantChain, link: number): { idx: number; uri: stri
 
 async function readToken(run: Run, file: string): Promise<string> {
   return fromUtf8(await run.backends.readFile(file, MAX_LIST_FILE), 'status list').trim()
-}
-
-/** Seconds of `90`, `15m`, `12h`, `7d`. */
-function duration(text: string): number {
-  const [, number, unit = 's'] = /^([0-9]{1,9})([smhd]?)$/.exec(text) ?? []
-  const factor = { s: 1, m: 60, h: 3600, d: 86400 }[unit || 's']
-  if (number === undefined || factor === undefined || Number(number) === 0) {
-    throw new InvalidArgumentError('not a time: seconds, or 30m, 12h, 7d')
-  }
-  return Number(number) * factor
 }
 
 function iso(at: number): string {

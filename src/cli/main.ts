@@ -26,6 +26,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./log.ts')).logCommands(context),
   ],
   [
+    'grant',
+    'give authority, pass on less of it, check it, take it back',
+    async (context) => (await import('./grant.ts')).grantCommands(context),
+  ],
+  [
     'serve',
     'give grants, take the logs of devices in, and take authority back',
     async (context) => (await import('./serve.ts')).serveCommand(context),
@@ -39,11 +44,6 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     'sync',
     "send a device's log to its server, and hear what is new",
     async (context) => (await import('./sync.ts')).syncCommand(context),
-  ],
-  [
-    'grant',
-    'give authority, pass on less of it, check it, take it back',
-    async (context) => (await import('./grant.ts')).grantCommands(context),
   ],
   [
     'doctor',

@@ -60,6 +60,7 @@ interface VerifyFlags extends CommonFlags, OwnerFlags {
   readonly publishers?: string
   readonly key?: string[]
   readonly root?: string[]
+  readonly identity?: string
   readonly skipCertificateExpiry?: boolean
   readonly signature?: string[]
   readonly only?: string[]
@@ -132,6 +133,7 @@ export function modelCommands(context: CliContext): Command {
     .option('--signature <file>', 'the bundle; default: model.sig in the folder', several)
     .option('--key <file>', 'whom to trust: PEM, JWK, JWKS, keyset, or a key URI', several)
     .option('--root <file>', 'a root certificate to trust, PEM or DER', several)
+    .option('--identity <name>', 'whom a certificate must name: its subject or alternative name')
     .option('--publishers <file>', 'whom to trust: a publishers file, see: signet publishers')
     .option('--owner <file>', "its owner's public key, the first time", several)
     .option('--skip-certificate-expiry', 'accept seals whose certificates have expired since')
@@ -240,7 +242,13 @@ async function verify(run: Run, flags: VerifyFlags, model: string): Promise<numb
 }
 
 async function trustOf(run: Run, flags: VerifyFlags): Promise<Trust> {
-  const { key = [], root = [], publishers } = flags
+  const { key = [], root = [], identity, publishers } = flags
+  if (identity !== undefined && root.length === 0) {
+    throw new SignetError(
+      'usage_invalid',
+      '--identity says whom a certificate must name; --root is missing',
+    )
+  }
   const roots = await Promise.all(root.map((file) => certificates(run, file)))
   const keys = await trustOfKeys(run, key)
   const listed = publishers === undefined
@@ -249,7 +257,10 @@ async function trustOf(run: Run, flags: VerifyFlags): Promise<Trust> {
   return {
     // The list comes first: what it says of a key, revoked perhaps, counts more than the bare key.
     signers: [...listed?.signers ?? [], ...keys.signers],
-    roots: [...listed?.roots ?? [], ...roots.flat().map((certificate) => ({ certificate }))],
+    roots: [
+      ...listed?.roots ?? [],
+      ...roots.flat().map((certificate) => ({ certificate, identity })),
+    ],
     threshold: listed?.threshold,
   }
 }

@@ -46,3 +46,4 @@ export {
   type StatusValues,
   type Stored,
 } from './store.ts'
+export { type GrantexOptions, grantexRoutes, newGrantexKey } from './grantex.ts'

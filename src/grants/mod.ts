@@ -93,6 +93,7 @@ export {
   type DeviceHttpOptions,
   type Fetch,
 } from './device_http.ts'
+export { type BundleRequest, type BundleWish, requestBundle } from './request_bundle.ts'
 export {
   listBundles,
   pullBundle,
