@@ -2,7 +2,7 @@
  * What still counts: the worst of a bundle, its grant, every grant above it, and the agent. And how it ends: a
  * revocation goes down to all that was made out of a grant, in one step with the status lists.
  */
-import { SignetError } from '../errors.ts'
+import { isSignetError, SignetError } from '../errors.ts'
 import type { BundleRecord, GrantRecord } from './records.ts'
 import { type Change, everyRecord, retrying, type Stored } from './store.ts'
 import type { World } from './world.ts'
@@ -75,7 +75,7 @@ export async function revokeGrant(world: World, id: string, reason: string): Pro
         changes.push(...bundleEnd(found, end))
       }
     }
-    if (changes.length > 0) await world.store.commit(changes)
+    await commitAll(world, changes)
     return revoked
   })
 }
@@ -107,7 +107,7 @@ export async function suspendAgent(world: World, id: string): Promise<void> {
       if (status === 'revoked') continue
       changes.push({ status: place.list, index: place.index, value: 2 })
     }
-    await world.store.commit(changes)
+    await commitAll(world, changes)
   })
 }
 
@@ -149,6 +149,22 @@ async function grantsOf(world: World, agent: string): Promise<GrantRecord[]> {
     for (const { record } of await withDescendants(world, root)) found.set(record.id, record)
   }
   return [...found.values()]
+}
+
+/**
+ * Commits in one step where the store can, else in parts from the front. The root, or the agent, comes first; once it is
+ * committed nothing below it counts, and doing it again goes on where it was broken off.
+ */
+async function commitAll(world: World, changes: readonly Change[]): Promise<void> {
+  if (changes.length === 0) return
+  try {
+    await world.store.commit(changes)
+  } catch (error) {
+    if (!isSignetError(error, 'too_large') || changes.length === 1) throw error
+    const middle = Math.ceil(changes.length / 2)
+    await commitAll(world, changes.slice(0, middle))
+    await commitAll(world, changes.slice(middle))
+  }
 }
 
 function bundleEnd(
