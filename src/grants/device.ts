@@ -37,9 +37,6 @@ import {
 } from './offline.ts'
 import type { VerifiedGrant } from './verified.ts'
 
-/** So many entries after the last state a new one is written, or opening had to read ever more of the log. */
-const SAVE_EVERY = 65_536
-
 /** An open device. Made by `openDevice`. */
 export class Device {
   /** Its key. */
@@ -345,7 +342,8 @@ export class Device {
     if (this.#state.waitingSince === undefined) {
       this.#state = { ...this.#state, waitingSince: time }
     }
-    if (index - this.#state.log.size >= SAVE_EVERY && !this.#catchingUp) {
+    const { saveEvery = 65_536 } = this.#parts.settings
+    if (index - this.#state.log.size >= saveEvery && !this.#catchingUp) {
       this.#catchingUp = true
       this.#saving = this.#saving.then(() => this.#save({}, undefined, undefined))
         .catch(() => {}) // the next one may do better; until then opening takes longer
@@ -378,65 +376,76 @@ export class Device {
   }
 
   async #heard(contact: ServerContact, live: boolean = true): Promise<void> {
-    const before = this.#state
-    const { now } = this
-    let change: Partial<DeviceState> = {}
-    let event: LogEvent | undefined
     const [damage] = live ? [] : this.#found
     if (damage !== undefined) {
       throw new SignetError(damage.code, damage.message, { remedy: 'sync with the server' })
     }
+    const before = this.#state
+    const ended = before.revoked === undefined ? contact.revoked : undefined
+    // It counts from now on, whatever becomes of the rest and of the disk.
+    if (ended !== undefined) this.#state = { ...before, revoked: ended }
     const authority = contact.bundle === undefined ? undefined : await this.#newer(contact.bundle)
+    const change: Partial<DeviceState> = {
+      ...authority === undefined ? {} : await this.#adopted(authority.bundle),
+      ...await this.#acknowledgedBy(contact),
+      ...live
+        ? await this.#heardAt(contact, authority)
+        : { newestTime: Math.max(before.newestTime, authority?.bundle.issuedAt ?? 0) },
+      ...ended === undefined ? {} : { revoked: ended },
+    }
+    let event: LogEvent | undefined
     if (authority !== undefined) {
-      const { bundle } = authority
-      const log = this.#log ??= await this.#parts.openLog(bundle.log.origin)
-      await checkHead(log, bundle.log.acknowledged)
-      const again = before.bundleId === bundle.id
+      const again = before.bundleId === authority.bundle.id
       event = { type: again ? 'device.refreshed' : 'device.enrolled' }
-      const keys = bundle.keys.map(({ jwk }) => ({ ...jwk }))
-      change = {
-        bundle: bundle.token,
-        bundleId: bundle.id,
-        bundleGeneration: bundle.generation,
-        issuers: [{ issuer: bundle.issuer, keys }],
-        ...again ? {} : { revoked: undefined, acknowledged: undefined },
-      }
-    }
-    if (contact.acknowledged !== undefined && this.#log !== undefined) {
-      const { size, root } = contact.acknowledged
-      await checkHead(this.#log, contact.acknowledged)
-      change = { ...change, acknowledged: { size, root: rootText(root) } }
-      const told = this.#lastAction < size
-      change = { ...change, waitingSince: told ? undefined : before.waitingSince ?? now }
-    }
-    if (contact.revoked !== undefined && before.revoked === undefined) {
-      event ??= { type: 'device.synced', outcome: 'revoked' }
-      change = { ...change, revoked: contact.revoked }
-      // It counts from now on, whatever becomes of the disk.
-      this.#state = { ...this.#state, revoked: contact.revoked }
-    }
-    if (live) {
-      const time = contact.serverTime ?? now
-      change = { ...change, lastContact: time }
-      if (contact.serverTime !== undefined && authority !== undefined) {
-        // The server's clock is the only one that may set the mark back, and only with a fresh bundle.
-        const logTime = (this.#log?.size ?? 0) > 0 ? await newestTime(this.#log!) : 0
-        change = {
-          ...change,
-          newestTime: Math.max(time, authority.bundle.issuedAt),
-          ignoredTime: logTime > time * 1000 ? logTime : before.ignoredTime,
-        }
-      } else {
-        change = { ...change, newestTime: Math.max(this.#state.newestTime, time) }
-      }
-    } else if (authority !== undefined) {
-      const newestTime = Math.max(this.#state.newestTime, authority.bundle.issuedAt)
-      change = { ...change, newestTime }
-    }
-    if (event === undefined && this.#actionsBetween(before.acknowledged?.size, contact)) {
+    } else if (ended !== undefined) {
+      event = { type: 'device.synced', outcome: 'revoked' }
+    } else if (this.#actionsBetween(before.acknowledged?.size, contact)) {
       event = { type: 'device.synced', outcome: 'ok' }
     }
     await this.#save(change, event, authority)
+  }
+
+  /** What a bundle changes that takes the place of the one before. */
+  async #adopted(bundle: VerifiedBundle): Promise<Partial<DeviceState>> {
+    const log = this.#log ??= await this.#parts.openLog(bundle.log.origin)
+    await checkHead(log, bundle.log.acknowledged)
+    const keys = bundle.keys.map(({ jwk }) => ({ ...jwk }))
+    return {
+      bundle: bundle.token,
+      bundleId: bundle.id,
+      bundleGeneration: bundle.generation,
+      issuers: [{ issuer: bundle.issuer, keys }],
+      // Another bundle is another beginning.
+      ...this.#state.bundleId === bundle.id ? {} : { revoked: undefined, acknowledged: undefined },
+    }
+  }
+
+  async #acknowledgedBy({ acknowledged }: ServerContact): Promise<Partial<DeviceState>> {
+    if (acknowledged === undefined || this.#log === undefined) return {}
+    await checkHead(this.#log, acknowledged)
+    const { size, root } = acknowledged
+    const waits = this.#lastAction >= size
+    return {
+      acknowledged: { size, root: rootText(root) },
+      waitingSince: waits ? this.#state.waitingSince ?? this.now : undefined,
+    }
+  }
+
+  /** The server's clock is the only one that may set the mark back, and only together with a fresh bundle. */
+  async #heardAt(
+    { serverTime }: ServerContact,
+    authority: OfflineAuthority | undefined,
+  ): Promise<Partial<DeviceState>> {
+    const time = serverTime ?? this.now
+    if (serverTime === undefined || authority === undefined) {
+      return { lastContact: time, newestTime: Math.max(this.#state.newestTime, time) }
+    }
+    const logTime = await newestTime(this.#log!)
+    return {
+      lastContact: time,
+      newestTime: Math.max(time, authority.bundle.issuedAt),
+      ignoredTime: logTime > time * 1000 ? logTime : this.#state.ignoredTime,
+    }
   }
 
   /** Whether an acknowledgement covers actions that the one before did not. */
@@ -449,7 +458,9 @@ export class Device {
     if (token === this.#state.bundle && this.#found.length === 0) return undefined
     const authority = await this.#open(token)
     const { bundle, lasting, grant } = authority
-    const forged = lasting.find((one) => isForged(one) || grant === undefined)
+    const forged = grant === undefined
+      ? lasting.find(({ where }) => where === 'grant')
+      : lasting.find(isForged)
     if (forged !== undefined) {
       throw offlineError({ ok: false, worst: forged, findings: lasting, time: this.now })
     }

@@ -21,6 +21,11 @@ export interface DeviceSettings {
   readonly record?: 'digest' | 'plain' | 'private' | undefined
   /** With so many entries that the server has not acknowledged, actions are refused. Default one million. */
   readonly maxWaiting?: number | undefined
+  /**
+   * So many entries after the last state a new one is written, so that opening has no more of the log to read.
+   * Default 65 536.
+   */
+  readonly saveEvery?: number | undefined
 }
 
 /** What a tool is told besides its arguments. */

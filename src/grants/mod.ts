@@ -84,7 +84,7 @@ export {
   type MemoryDeviceStorage,
   memoryDeviceStorage,
 } from './device_state.ts'
-export { openDevice, type OpenDeviceOptions } from './open_device.ts'
+export { deviceKey, openDevice, type OpenDeviceOptions } from './open_device.ts'
 export { peekDevice, type PeekedDevice } from './peek_device.ts'
 export {
   type DeviceAnswer,
