@@ -13,6 +13,7 @@ import {
   keysOf,
   type Kind,
   type Records,
+  type StatusHead,
   type Stored,
   type StoreOptions,
 } from '../src/gateway/mod.ts'
@@ -126,13 +127,12 @@ export function sqliteGatewayStore(
             ).get(list)!.size,
           ) - 1
         ),
+      head: async (list) => attempt(() => headOf(sql, list)),
       read: async (list) =>
         all(() => {
-          const head = sql('SELECT size, version FROM status_list WHERE name = ?').get(list)
           const rows = sql('SELECT number, value FROM status_value WHERE list = ?').all(list)
           return {
-            size: Number(head?.size ?? 0),
-            version: Number(head?.version ?? 0),
+            ...headOf(sql, list),
             values: new Map(rows.map((row) => [Number(row.number), Number(row.value)])),
           }
         }),
@@ -227,6 +227,11 @@ function setStatus(sql: Sql, { status, index, value }: Extract<Change, { status:
   if (value === 0) {
     sql('DELETE FROM status_value WHERE list = ? AND number = ?').run(status, index)
   } else sql('INSERT OR REPLACE INTO status_value VALUES (?, ?, ?)').run(status, index, value)
+}
+
+function headOf(sql: Sql, list: string): StatusHead {
+  const row = sql('SELECT size, version FROM status_list WHERE name = ?').get(list)
+  return { size: Number(row?.size ?? 0), version: Number(row?.version ?? 0) }
 }
 
 /** Numbers have no gaps: entries are only appended, at the end. */

@@ -31,6 +31,12 @@ const DEMOS: readonly Demo[] = [
     description: 'kill the writer of a log, prove an entry, and see three ways of cheating noticed',
     load: async () => (await import('./demo_log.ts')).demoLog,
   },
+  {
+    name: 'offline',
+    description:
+      'give an agent authority, cut the network, let it act, and take the authority back',
+    load: async () => (await import('./demo_offline.ts')).demoOffline,
+  },
 ]
 
 /** The group. */

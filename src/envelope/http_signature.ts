@@ -55,6 +55,12 @@ export interface NonceStore {
   insert(id: string, expires: number): Promise<boolean>
 }
 
+/** A request that came. */
+export interface ReceivedRequest extends Omit<HttpRequestParts, 'body'> {
+  /** The whole body, or what reads it: called once the signature holds, so that nobody else's is held in memory. */
+  readonly body?: Uint8Array | (() => Promise<Uint8Array>) | undefined
+}
+
 /** What {@link verifyRequest} demands. */
 export interface VerifyRequestOptions {
   /** The trusted key of an id (thumbprint), or undefined. */
@@ -137,10 +143,10 @@ export async function signRequest(
  * `algorithm_mismatch`, `http_signature_stale`, `content_digest_mismatch`, `signature_invalid`, `request_replayed`.
  */
 export async function verifyRequest(
-  request: HttpRequestParts,
+  request: ReceivedRequest,
   options: VerifyRequestOptions,
 ): Promise<VerifiedRequest> {
-  const { headers = new Headers(), body = new Uint8Array() } = request
+  const { method, url, headers = new Headers() } = request
   const input = memberOf(headers, 'Signature-Input')
   const components = componentsOf(input)
   const { created, nonce, keyId } = readParameters(input.parameters, options)
@@ -148,8 +154,7 @@ export async function verifyRequest(
   if (!(signature.value instanceof Uint8Array) || signature.parameters.size > 0) {
     throw malformed('the signature is not plain bytes')
   }
-  const missing = [...REQUIRED, ...body.length > 0 ? ['content-digest'] : []]
-    .find((name) => !components.includes(name))
+  const missing = REQUIRED.find((name) => !components.includes(name))
   if (missing !== undefined) throw malformed(`it does not cover ${missing}`)
   const key = await options.keyOf(keyId)
   // The id that the records know it by and the key's own must be one.
@@ -159,12 +164,18 @@ export async function verifyRequest(
   if (key.algorithm.name !== 'Ed25519') {
     throw new SignetError('algorithm_mismatch', 'the key that is known here is not Ed25519')
   }
-  const base = signatureBase({ ...request, headers }, components, input.raw)
+  const base = signatureBase({ method, url, headers }, components, input.raw)
   if (!await key.verify(base, signature.value)) {
     throw new SignetError('signature_invalid', `the signature does not hold under ${key.id}`)
   }
-  const digest = headers.get('content-digest')
-  if (components.includes('content-digest')) await checkContentDigest(digest ?? '', body)
+  const body = typeof request.body === 'function' ? await request.body() : request.body
+  const covered = components.includes('content-digest')
+  if (!covered && body !== undefined && body.length > 0) {
+    throw malformed('it does not cover the body')
+  }
+  if (covered) {
+    await checkContentDigest(headers.get('content-digest') ?? '', body ?? new Uint8Array())
+  }
   const expires = created + (options.window ?? WINDOW) + 1
   if (!await options.nonces.insert(`${key.id} ${nonce}`, expires)) {
     throw new SignetError('request_replayed', 'the request was received before', {
@@ -172,7 +183,7 @@ export async function verifyRequest(
     })
   }
   return new VerifiedRequest(
-    { method: request.method, url: request.url, headers, body },
+    { method, url, headers, body: body ?? new Uint8Array() },
     key,
     created,
   )

@@ -63,6 +63,7 @@ export {
   DEVICE_TAG,
   type HttpRequestParts,
   type NonceStore,
+  type ReceivedRequest,
   signRequest,
   type SignRequestOptions,
   type VerifiedRequest,

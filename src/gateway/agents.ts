@@ -7,7 +7,7 @@ import { operatorOf } from './operators.ts'
 import { listing } from './paging.ts'
 import { newSignInCode } from './principals.ts'
 import type { AgentRecord } from './records.ts'
-import { setAgentStatus } from './standing.ts'
+import { resumeAgent, suspendAgent } from './standing.ts'
 import { json, type Routes } from './world.ts'
 
 const AgentSchema = v.strictObject({
@@ -45,13 +45,16 @@ export const agentRoutes: Routes = (app, world) => {
     if (found === undefined) throw new SignetError('not_found', 'there is no such agent')
     return json(agentJson(found.record))
   })
-  for (const [verb, status] of [['suspend', 'suspended'], ['resume', 'active']] as const) {
-    app.post(`/admin/agents/:id/${verb}`, async (c) => {
-      await operatorOf(world, c.req.raw)
-      await setAgentStatus(world, c.req.param('id'), status)
-      return json({ id: c.req.param('id'), status })
-    })
-  }
+  app.post('/admin/agents/:id/suspend', async (c) => {
+    await operatorOf(world, c.req.raw)
+    await suspendAgent(world, c.req.param('id'))
+    return json({ id: c.req.param('id'), status: 'suspended' })
+  })
+  app.post('/admin/agents/:id/resume', async (c) => {
+    await operatorOf(world, c.req.raw)
+    await resumeAgent(world, c.req.param('id'))
+    return json({ id: c.req.param('id'), status: 'active' })
+  })
   app.post('/admin/sign-in-codes', async (c) => {
     await operatorOf(world, c.req.raw)
     const { principal } = await readJson(c.req.raw, SignInSchema)

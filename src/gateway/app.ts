@@ -2,7 +2,6 @@
  * The gateway: one function from requests to answers. Around every route: a name for the request, rates, limits,
  * headers that tell browsers to be careful, and errors in one form.
  */
-import { Hono } from 'hono'
 import { verifyRequest } from '../envelope/mod.ts'
 import { SignetError } from '../errors.ts'
 import type { Key, PublicKey } from '../keys/mod.ts'
@@ -19,12 +18,13 @@ import { errorPage } from './page.ts'
 import { codePrincipals, type PrincipalAuthenticator } from './principals.ts'
 import { errorBody, statusOf } from './problem.ts'
 import { RateError, rateLimiter, RATES, type Rates } from './rate.ts'
+import { type Noted, routed } from './router.ts'
 import { signInRoutes } from './sign_in.ts'
 import { statusRoutes } from './status.ts'
 import type { GatewayStore } from './store.ts'
 import { syncRoutes } from './sync.ts'
 import { tokenRoutes } from './token.ts'
-import type { Ceilings, Decide, GatewayEnv, GatewayEvent, Routes, World } from './world.ts'
+import type { Ceilings, Decide, GatewayEvent, Routes, World } from './world.ts'
 
 /** Options of {@link gateway}. */
 export interface GatewayOptions {
@@ -86,47 +86,46 @@ const ROUTES: readonly Routes[] = [
 export function gateway(options: GatewayOptions): Gateway {
   const clients = new WeakMap<Request, string>()
   const world = worldOf(options, clients)
-  const app = new Hono<GatewayEnv>()
-  for (const routes of [...ROUTES, ...options.dialects ?? []]) routes(app, world)
-  app.notFound((context) => {
-    const { path, env } = { path: context.req.path, env: context.env }
-    const allowed = METHODS.filter((method) => app.router.match(method, path)[0].length > 0)
-    env.error = allowed.length === 0
-      ? new SignetError('not_found', 'there is nothing here')
-      : new SignetError('method_refused', `only ${allowed.join(', ')} here`)
-    const answer = failure(env.error, path, env.requestId)
-    if (allowed.length > 0) answer.headers.set('allow', allowed.join(', '))
-    return answer
-  })
-  app.onError((error, context) => {
-    context.env.error = error
-    return failure(error, context.req.path, context.env.requestId)
-  })
+  const answer = routed((router) => {
+    for (const routes of [...ROUTES, ...options.dialects ?? []]) routes(router, world)
+  }, { missing, failed })
   return async (request, info = {}) => {
     const started = performance.now()
-    const env: GatewayEnv['Bindings'] = { requestId: crypto.randomUUID(), error: undefined }
+    const noted: Noted = { requestId: crypto.randomUUID(), error: undefined }
     clients.set(request, info.client ?? '')
     let response: Response
     try {
       checkShape(request)
-      response = await app.fetch(request, env)
+      response = await answer(request, noted)
     } catch (error) {
-      env.error = error
-      response = failure(error, pathOf(request), env.requestId)
+      response = failed(error, pathOf(request), noted)
     }
     options.log?.({
-      requestId: env.requestId,
+      requestId: noted.requestId,
       method: request.method,
       path: pathOf(request),
       status: response.status,
       took: performance.now() - started,
-      error: env.error,
+      error: noted.error,
     })
-    return finish(response, env.requestId, world)
+    return finish(response, noted.requestId, world)
   }
 }
 
-const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
+function missing(allowed: readonly string[], path: string, noted: Noted): Response {
+  if (allowed.length === 0) {
+    return failed(new SignetError('not_found', 'there is nothing here'), path, noted)
+  }
+  const methods = allowed.join(', ')
+  const answer = failed(new SignetError('method_refused', `only ${methods} here`), path, noted)
+  answer.headers.set('allow', methods)
+  return answer
+}
+
+function failed(error: unknown, path: string, noted: Noted): Response {
+  noted.error = error
+  return failure(error, path, noted.requestId)
+}
 
 function worldOf(options: GatewayOptions, clients: WeakMap<Request, string>): World {
   const { store, key, published = [] } = options
@@ -156,7 +155,7 @@ function worldOf(options: GatewayOptions, clients: WeakMap<Request, string>): Wo
     verifiedParts,
     verified: async (request, keyOf, maxBody) => {
       const { method, headers } = request
-      const body = await readBody(request, maxBody)
+      const body = () => readBody(request, maxBody)
       return await verifiedParts({ method, headers, body, url: urlOf(request) }, keyOf)
     },
   }

@@ -3,7 +3,6 @@
  * know its name is not to be allowed to approve it. The form is tied to the session and to the request, and the
  * browser must say that it came from here.
  */
-import type { Context } from 'hono'
 import { SignetError } from '../errors.ts'
 import { isObject, type JsonObject } from '../json.ts'
 import { activeAgent } from './authorize.ts'
@@ -14,7 +13,8 @@ import type { Principal } from './principals.ts'
 import type { AgentRecord, RequestRecord } from './records.ts'
 import { approveRequest, denyRequest, pendingRequest, redirectTo } from './requests.ts'
 import { durationWords, limitWords, toolWords } from './words.ts'
-import type { GatewayEnv, Routes, World } from './world.ts'
+import type { RouteContext } from './router.ts'
+import type { Routes, World } from './world.ts'
 
 /** `GET` and `POST /consent/:id`. */
 export const consentRoutes: Routes = (app, world) => {
@@ -30,12 +30,12 @@ export const consentRoutes: Routes = (app, world) => {
   app.post('/consent/:id', async (c) => await decide(c, world))
 }
 
-async function decide(c: Context<GatewayEnv>, world: World): Promise<Response> {
+async function decide(c: RouteContext, world: World): Promise<Response> {
   const request = c.req.raw
   world.count(request, 'start')
   checkOrigin(world, request)
   const principal = await world.principals.authenticate(request)
-  const id = c.req.param('id') ?? ''
+  const id = c.req.param('id')
   if (principal === undefined) {
     throw new SignetError('unauthenticated', 'nobody is signed in', {
       remedy: 'sign in, and open the page again',

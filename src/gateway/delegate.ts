@@ -59,10 +59,12 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
   const origin = { agent: agent.id, principal: parent.principal, parent: parent.id }
   const child = await newGrant(world, origin, asked, key)
   const bundle = await newBundle(world, child, key)
+  const above = parent.agent === agent.id ? [] : [(await agentToGrant(world, parent.agent)).keep]
   await world.store.commit([
     // If the parent is revoked at this moment, the revocation must see the child, or the child not come to be.
     { put: 'grant', record: parent, version },
     keep,
+    ...above,
     { put: 'grant', record: child, version: 0 },
     { put: 'bundle', record: bundle, version: 0 },
   ])

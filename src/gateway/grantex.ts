@@ -1,31 +1,31 @@
 /**
  * The face of a Grantex service, for its own clients unchanged: one table of routes below one path. It stands on the
- * gateway's store and policies.
+ * gateway's store, policies and standing, so whatever the operator revokes or suspends there is over here too.
  *
  * Mount it below a path (`/grantex`): Grantex publishes RSA keys alone at `/.well-known/jwks.json`, the gateway its own.
+ *
+ * Otherwise than the original:
+ * - A bundle needs a consent that covers it, or a policy of the operator. Else 403 `CONSENT_REQUIRED`.
+ * - Outside of `insecureSandboxApproval` the person approves, signed in, on the gateway's page; with PKCE, and the
+ *   redirect URIs registered on the agent (`redirectUris`, ours).
+ * - Nothing outlives what was consented to: no refresh of a token or bundle, no delegation. Audiences are inherited.
+ * - Uploads of both dialects are judged entry by entry and kept byte for byte; what is odd about an entry is told in
+ *   `errors` of a 200, what breaks the chain is a 4xx after all before it was kept. Keys of earlier generations count.
+ * - A log begun anew, and a fork, are findings that the operator sees.
+ * - Scopes must be registered on the agent (422 `INVALID_SCOPES`), also at `/v1/authorize`.
+ * - A developer's policy denies; it allows in the sandbox only.
+ * - Session tokens of principals are no JWTs. Webhooks, SCIM, budgets and sign-up are not there.
  */
 import { isSignetError, SignetError } from '../errors.ts'
 import type { JsonObject } from '../json.ts'
 import type { Key, PublicKey } from '../keys/mod.ts'
+import { readBody } from './body.ts'
 import { digestOf, newSecret } from './ids.ts'
 import { changeAgent, createAgent, deleteAgent, getAgent, listAgents } from './grantex/agents.ts'
 import { getEntry, listEntries, logEntry } from './grantex/audit.ts'
-import {
-  createBundle,
-  getBundle,
-  listBundles,
-  refreshBundle,
-  revocationStatus,
-  revokeBundle,
-} from './grantex/bundles.ts'
-import {
-  type Answer,
-  type Call,
-  type Dialect,
-  type GrantexWorld,
-  type Handler,
-  Refusal,
-} from './grantex/call.ts'
+import { getBundle, listBundles, revocationStatus } from './grantex/bundle_views.ts'
+import { createBundle, refreshBundle, revokeBundle } from './grantex/bundles.ts'
+import { type Answer, type Call, type Dialect, type Handler, Refusal } from './grantex/call.ts'
 import { approveRequest, authorize, denyRequest, redeem, refreshToken } from './grantex/consent.ts'
 import {
   createSession,
@@ -49,10 +49,11 @@ import {
   getPolicy,
   listPolicies,
 } from './grantex/policies.ts'
-import { exportEntries, syncOffline } from './grantex/sync.ts'
+import { exportEntries } from './grantex/export.ts'
+import { syncOffline } from './grantex/sync.ts'
 import { RateError } from './rate.ts'
 import type { GatewayStore } from './store.ts'
-import type { Routes } from './world.ts'
+import type { Routes, World } from './world.ts'
 
 /** Options of {@link grantexRoutes}. */
 export interface GrantexOptions {
@@ -153,39 +154,40 @@ export function grantexRoutes(options: GrantexOptions): Routes {
   return (app, world) => {
     const { path = '/grantex' } = options
     const answer = face(world, options, path)
-    app.all(`${path}/*`, (context) => answer(context.req.raw, context.env.requestId))
+    app.all(`${path}/*`, (context) => answer(context.req.raw, context.env))
   }
 }
 
 /** Answers requests below its path. Throws nothing. */
 function face(
-  world: GrantexWorld,
+  world: World,
   options: GrantexOptions,
   path: string,
-): (request: Request, requestId: string) => Promise<Response> {
+): (request: Request, noted: { readonly requestId: string; error: unknown }) => Promise<Response> {
   const { rate = 600 } = options
   const dialect = dialectOf(world, options, path)
   const count = counter(rate, world)
-  return async (request, requestId) => {
+  return async (request, noted) => {
     const { pathname, searchParams } = new URL(request.url)
     const headers = new Headers({ 'content-type': 'application/json', 'cache-control': 'no-store' })
     try {
       const found = routeOf(request.method, pathname.slice(path.length))
       const caller = await callerOf(world, request, found.access)
       if (caller.id !== '') count(caller.id, headers)
-      const body = request.body === null ? new Uint8Array() : await readBody(request)
+      const body = await readBody(request, MAX_BODY)
       const { tenant, principal } = caller
       const { params } = found
       const call: Call = { dialect, tenant, principal, params, query: searchParams, body }
       return respond(await found.handler(call), headers)
     } catch (error) {
       if (error instanceof RateError) headers.set('retry-after', String(error.retryAfter))
-      return respond(refused(error, requestId), headers)
+      if (!(error instanceof Refusal)) noted.error = error // for the operator's log
+      return respond(refused(error, noted.requestId), headers)
     }
   }
 }
 
-function dialectOf(world: GrantexWorld, options: GrantexOptions, path: string): Dialect {
+function dialectOf(world: World, options: GrantexOptions, path: string): Dialect {
   const { key, published = [], maxDepth = 3, renewBelow = 0.2 } = options
   const keys = new Map([key.publicKey, ...published].map((one) => [one.id, one]))
   if ([...keys.values()].some(({ algorithm }) => algorithm.name !== 'RS256')) {
@@ -233,10 +235,13 @@ interface Caller {
 }
 
 /** Who calls: the developer of a key, or the principal of a session. A session is no key and a key no session. */
-async function callerOf(world: GrantexWorld, request: Request, access: Access): Promise<Caller> {
-  if (access === 'public') return { id: '', tenant: '', principal: '' }
+async function callerOf(world: World, request: Request, access: Access): Promise<Caller> {
+  if (access === 'public') {
+    world.count(request, 'read')
+    return { id: '', tenant: '', principal: '' }
+  }
   const unknown = () => {
-    world.count(request, 'start') // whoever guesses does not guess fast
+    world.count(request, 'operator') // whoever guesses does not guess fast
     return new Refusal(401, 'UNAUTHORIZED', 'the API key or session is not known')
   }
   const [, secret] = /^bearer +([\x21-\x7e]{16,512})$/i.exec(
@@ -255,7 +260,7 @@ async function callerOf(world: GrantexWorld, request: Request, access: Access): 
 }
 
 /** Counts requests in windows of a minute, by key, in this process. Sets the headers of the original. */
-function counter(rate: number, { now }: GrantexWorld): (id: string, headers: Headers) => void {
+function counter(rate: number, { now }: World): (id: string, headers: Headers) => void {
   const counts = new Map<string, number>()
   let window = 0
   return (id, headers) => {
@@ -276,29 +281,14 @@ function counter(rate: number, { now }: GrantexWorld): (id: string, headers: Hea
   }
 }
 
-async function readBody(request: Request): Promise<Uint8Array> {
-  const parts: Uint8Array[] = []
-  let size = 0
-  for await (const part of request.body ?? []) {
-    size += part.length
-    if (size > MAX_BODY) throw new Refusal(413, 'PAYLOAD_TOO_LARGE', 'the body is above 1 MiB')
-    parts.push(part)
-  }
-  const body = new Uint8Array(size)
-  let at = 0
-  for (const part of parts) {
-    body.set(part, at)
-    at += part.length
-  }
-  return body
-}
-
 function refused(error: unknown, requestId: string): Answer {
   const [status, code, message, more]: [number, string, string, JsonObject] =
     error instanceof Refusal
       ? [error.status, error.code, error.message, error.more]
       : isSignetError(error, 'rate_limited')
       ? [429, 'RATE_LIMITED', `Rate limit exceeded; ${error.remedy ?? ''}`, {}]
+      : isSignetError(error, 'too_large')
+      ? [413, 'PAYLOAD_TOO_LARGE', error.message, {}]
       : isSignetError(error, 'store_conflict')
       ? [409, 'CONFLICT', 'somebody else changed it at the same time', {}]
       : [500, 'INTERNAL_ERROR', 'the server failed', {}]

@@ -5,6 +5,7 @@ import { readBody } from './body.ts'
 import { operatorOf } from './operators.ts'
 import { listing } from './paging.ts'
 import type { BundleRecord, FindingRecord, GrantRecord } from './records.ts'
+import type { RouteContext } from './router.ts'
 import { bundleStanding, grantStanding, revokeBundle, revokeGrant } from './standing.ts'
 import { conform } from '../schema.ts'
 import { parseJson } from '../json.ts'
@@ -19,7 +20,7 @@ const RevokeSchema = v.strictObject({
 export const grantAdminRoutes: Routes = (app, world) => {
   app.get('/admin/grants', async (c) => {
     await operatorOf(world, c.req.raw)
-    const key = keyOf(c.req.query(), ['agent', 'principal', 'parent'])
+    const key = keyOf(c, ['agent', 'principal', 'parent'])
     return await listing(world, c.req.raw, 'grant', key, (record) => grantJson(world, record))
   })
   app.get('/admin/grants/:id', async (c) => {
@@ -37,7 +38,7 @@ export const grantAdminRoutes: Routes = (app, world) => {
   })
   app.get('/admin/bundles', async (c) => {
     await operatorOf(world, c.req.raw)
-    const key = keyOf(c.req.query(), ['agent', 'grant', 'device'])
+    const key = keyOf(c, ['agent', 'grant', 'device'])
     return await listing(world, c.req.raw, 'bundle', key, (record) => bundleJson(world, record))
   })
   app.get('/admin/bundles/:id', async (c) => {
@@ -55,7 +56,7 @@ export const grantAdminRoutes: Routes = (app, world) => {
   })
   app.get('/admin/findings', async (c) => {
     await operatorOf(world, c.req.raw)
-    const key = keyOf(c.req.query(), ['bundle'])
+    const key = keyOf(c, ['bundle'])
     return await listing(world, c.req.raw, 'finding', key, findingJson)
   })
 }
@@ -67,9 +68,9 @@ async function readRevoke(request: Request): Promise<v.InferOutput<typeof Revoke
   return conform(RevokeSchema, parseJson(body, { what: 'body' }), 'request_malformed', 'body')
 }
 
-function keyOf(query: Record<string, string>, names: readonly string[]): string | undefined {
-  const name = names.find((one) => query[one] !== undefined)
-  return name === undefined ? undefined : `${name}:${query[name]}`
+function keyOf({ req }: RouteContext, names: readonly string[]): string | undefined {
+  const name = names.find((one) => req.query(one) !== undefined)
+  return name === undefined ? undefined : `${name}:${req.query(name)}`
 }
 
 async function grantJson(world: World, grant: GrantRecord): Promise<object> {

@@ -90,6 +90,10 @@ export function memoryGatewayStore(options: StoreOptions = {}): GatewayStore {
     },
     status: {
       allocate: async (name) => list(name).size++,
+      async head(name) {
+        const { size, version } = list(name)
+        return { size, version }
+      },
       async read(name) {
         const { size, version, values } = list(name)
         return { size, version, values: new Map(values) }

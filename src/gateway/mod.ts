@@ -1,17 +1,17 @@
 /** The gateway room: the HTTP face. One function `(Request) => Promise<Response>` over a store. */
 export { type Gateway, gateway, type GatewayOptions, type RequestInfo } from './app.ts'
 export { newSignInCode, type Principal, type PrincipalAuthenticator } from './principals.ts'
-export { newOperatorKey } from './operators.ts'
+export { keepOperatorKey, newOperatorKey } from './operators.ts'
 export { type RateClass, RateError, type Rates } from './rate.ts'
 export {
   type Ceilings,
   type Decide,
-  type GatewayEnv,
   type GatewayEvent,
   type PolicyDecision,
   type Routes,
   type World,
 } from './world.ts'
+export type { Noted, RouteContext, RouteHandler, Router } from './router.ts'
 export { digestOf, newId, newSecret } from './ids.ts'
 export { memoryGatewayStore, type StoreOptions } from './memory_store.ts'
 export {
@@ -41,6 +41,7 @@ export {
   type LoggedEntry,
   type RecordStore,
   retrying,
+  type StatusHead,
   type StatusIndices,
   type StatusValues,
   type Stored,

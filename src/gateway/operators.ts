@@ -1,5 +1,5 @@
 /** The operator: whoever holds a key of theirs may register, list, suspend and revoke. */
-import { SignetError } from '../errors.ts'
+import { isSignetError, SignetError } from '../errors.ts'
 import { digestOf, newSecret } from './ids.ts'
 import type { OperatorRecord } from './records.ts'
 import type { GatewayStore } from './store.ts'
@@ -19,9 +19,29 @@ export async function newOperatorKey(
 ): Promise<string> {
   const key = newSecret(PREFIX)
   await show(key)
-  const record: OperatorRecord = { id: await digestOf(key), name, createdAt: now }
-  await store.commit([{ put: 'operator', record, version: 0 }])
+  await keepOperatorKey(store, key, name, now)
   return key
+}
+
+/** Takes an operator's key that was made elsewhere. Once taken, and once revoked, it stays so. Errors: `usage_invalid`. */
+export async function keepOperatorKey(
+  store: GatewayStore,
+  key: string,
+  name: string,
+  now: number,
+): Promise<void> {
+  if (!/^sgop_[\w-]{43}$/.test(key)) {
+    throw new SignetError('usage_invalid', "the operator's key is not of the form sgop_…", {
+      remedy: 'sgop_ and 43 characters of base64url, of 32 random bytes',
+    })
+  }
+  const id = await digestOf(key)
+  if (await store.records.get('operator', id) !== undefined) return
+  try {
+    await store.commit([{ put: 'operator', record: { id, name, createdAt: now }, version: 0 }])
+  } catch (error) {
+    if (!isSignetError(error, 'store_conflict')) throw error // two that start at once
+  }
 }
 
 /** The operator of a request (RFC 6750 §2.1). Errors: `unauthenticated`. */

@@ -2,7 +2,7 @@
  * Who approves: principals, the people on whose behalf agents act. How they sign in is a port; built in are one-time
  * codes that the operator hands out, good for one session of an hour.
  */
-import { SignetError } from '../errors.ts'
+import { isSignetError, SignetError } from '../errors.ts'
 import { digestOf, newSecret } from './ids.ts'
 import type { GatewayStore } from './store.ts'
 
@@ -63,7 +63,24 @@ export async function newSignInCode(
   const expiresAt = now + CODE_SECONDS
   const record = { id: await digestOf(code), use: 'code', principal, expiresAt } as const
   await store.commit([{ put: 'session', record, version: 0 }])
+  await forgetOld(store, principal, now)
   return code
+}
+
+/** Forgets codes and sessions of a principal that have ended. */
+async function forgetOld(store: GatewayStore, principal: string, now: number): Promise<void> {
+  for (
+    const { record, version } of await store.records.list('session', {
+      key: `principal:${principal}`,
+    })
+  ) {
+    if (record.expiresAt > now) continue
+    try {
+      await store.commit([{ remove: 'session', id: record.id, version }])
+    } catch (error) {
+      if (!isSignetError(error, 'store_conflict')) throw error
+    }
+  }
 }
 
 /** Uses up a code; the cookie of the session that it begins, or undefined if the code is not good. */
@@ -90,7 +107,7 @@ export async function signIn(
     ])
   } catch (error) {
     // Somebody else used the code at the same time.
-    if (error instanceof SignetError && error.code === 'store_conflict') return undefined
+    if (isSignetError(error, 'store_conflict')) return undefined
     throw error
   }
   return cookie

@@ -270,7 +270,11 @@ export const KEYS: {
   readonly [K in Kind]: (record: Records[K]) => readonly (string | undefined)[]
 } = {
   agent: ({ tenant }) => [tenant && `tenant:${tenant}`],
-  request: ({ agent, codeHash }) => [`agent:${agent}`, codeHash && `code:${codeHash}`],
+  request: ({ agent, codeHash, status }) => [
+    `agent:${agent}`,
+    codeHash && `code:${codeHash}`,
+    status === 'pending' ? 'status:pending' : undefined,
+  ],
   grant: ({ agent, principal, parent, jti, place }) => [
     `agent:${agent}`,
     `principal:${principal}`,

@@ -2,7 +2,7 @@
  * What still counts: the worst of a bundle, its grant, every grant above it, and the agent. And how it ends: a
  * revocation goes down to all that was made out of a grant, in one step with the status lists.
  */
-import { SignetError } from '../errors.ts'
+import { isSignetError, SignetError } from '../errors.ts'
 import type { BundleRecord, GrantRecord } from './records.ts'
 import { type Change, everyRecord, retrying, type Stored } from './store.ts'
 import type { World } from './world.ts'
@@ -75,7 +75,7 @@ export async function revokeGrant(world: World, id: string, reason: string): Pro
         changes.push(...bundleEnd(found, end))
       }
     }
-    if (changes.length > 0) await world.store.commit(changes)
+    await commitAll(world, changes)
     return revoked
   })
 }
@@ -97,30 +97,74 @@ export async function revokeBundle(
 }
 
 /**
- * Suspends an agent, or lets them act again. The status of each of their grants, and of all below them, follows; what
- * was revoked stays so. Errors: `not_found`.
+ * Suspends an agent. The status of each of their grants, and of all below them, follows in the same step. Idempotent.
+ * Errors: `not_found`.
  */
-export async function setAgentStatus(
+export async function suspendAgent(world: World, id: string): Promise<void> {
+  await retrying(async () => {
+    const changes: Change[] = [await agentChange(world, id, 'suspended')]
+    for (const { place, status } of await grantsOf(world, id)) {
+      if (status === 'revoked') continue
+      changes.push({ status: place.list, index: place.index, value: 2 })
+    }
+    await commitAll(world, changes)
+  })
+}
+
+/**
+ * Lets a suspended agent act again, with what was not revoked. Grants stand again only where nobody else above or below
+ * is suspended, so each is judged anew; a crash in between leaves them suspended. Idempotent. Errors: `not_found`.
+ */
+export async function resumeAgent(world: World, id: string): Promise<void> {
+  await retrying(async () => {
+    await world.store.commit([await agentChange(world, id, 'active')])
+  })
+  for (const grant of await grantsOf(world, id)) {
+    if ((await grantStanding(world, grant)).state !== 'active') continue
+    const { list, index } = grant.place
+    await world.store.commit([{ status: list, index, value: 0 }])
+    // Suspended or revoked again while this was written: the worse counts.
+    const now = (await world.store.records.get('grant', grant.id))?.record ?? grant
+    const { state } = await grantStanding(world, now)
+    if (state === 'active') continue
+    const value = now.status === 'revoked' ? 1 : 2
+    await world.store.commit([{ status: list, index, value }])
+  }
+}
+
+async function agentChange(
   world: World,
   id: string,
   status: 'active' | 'suspended',
-): Promise<void> {
-  await retrying(async () => {
-    const agent = await world.store.records.get('agent', id)
-    if (agent === undefined) throw new SignetError('not_found', 'there is no such agent')
-    const record = { ...agent.record, status }
-    const changes: Change[] = [{ put: 'agent', record, version: agent.version }]
-    const seen = new Set<string>()
-    for await (const root of everyRecord(world.store.records, 'grant', `agent:${id}`)) {
-      for (const { record: { id, place, status: own } } of await withDescendants(world, root)) {
-        if (own === 'revoked' || seen.has(id)) continue
-        seen.add(id)
-        const value = status === 'active' ? 0 : 2
-        changes.push({ status: place.list, index: place.index, value })
-      }
-    }
+): Promise<Change> {
+  const agent = await world.store.records.get('agent', id)
+  if (agent === undefined) throw new SignetError('not_found', 'there is no such agent')
+  return { put: 'agent', record: { ...agent.record, status }, version: agent.version }
+}
+
+/** The grants of an agent, and all that were made out of them, each once. */
+async function grantsOf(world: World, agent: string): Promise<GrantRecord[]> {
+  const found = new Map<string, GrantRecord>()
+  for await (const root of everyRecord(world.store.records, 'grant', `agent:${agent}`)) {
+    for (const { record } of await withDescendants(world, root)) found.set(record.id, record)
+  }
+  return [...found.values()]
+}
+
+/**
+ * Commits in one step where the store can, else in parts from the front. The root, or the agent, comes first; once it is
+ * committed nothing below it counts, and doing it again goes on where it was broken off.
+ */
+async function commitAll(world: World, changes: readonly Change[]): Promise<void> {
+  if (changes.length === 0) return
+  try {
     await world.store.commit(changes)
-  })
+  } catch (error) {
+    if (!isSignetError(error, 'too_large') || changes.length === 1) throw error
+    const middle = Math.ceil(changes.length / 2)
+    await commitAll(world, changes.slice(0, middle))
+    await commitAll(world, changes.slice(middle))
+  }
 }
 
 function bundleEnd(

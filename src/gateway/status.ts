@@ -10,6 +10,7 @@ import {
   type StatusRef,
 } from '../grants/mod.ts'
 import type { StatusPlace } from './records.ts'
+import type { GatewayStore } from './store.ts'
 import type { Routes, World } from './world.ts'
 
 /** Most grants in one list. */
@@ -26,7 +27,7 @@ export const statusRoutes: Routes = (app, world) => {
   app.get('/status/:list', async (c) => {
     world.count(c.req.raw, 'read')
     const name = c.req.param('list')
-    const { size, version } = await world.store.status.read(name)
+    const { size, version } = await world.store.status.head(name)
     if (size === 0) throw new SignetError('not_found', 'there is no such list')
     const now = world.now()
     let found = signed.get(name)
@@ -44,13 +45,16 @@ export const statusRoutes: Routes = (app, world) => {
   })
 }
 
+/** The list that was not full when last looked at, by store. */
+const newest = new WeakMap<GatewayStore, number>()
+
 /** A place that no other grant has. */
-export async function newPlace(world: World): Promise<StatusPlace> {
-  for (let number = 1;; number++) {
+export async function newPlace({ store }: World): Promise<StatusPlace> {
+  for (let number = newest.get(store) ?? 1;; number++) {
     const list = String(number)
-    const { size } = await world.store.status.read(list)
-    if (size >= LIST_SIZE) continue
-    const index = await world.store.status.allocate(list)
+    newest.set(store, number)
+    if ((await store.status.head(list)).size >= LIST_SIZE) continue
+    const index = await store.status.allocate(list)
     if (index < LIST_SIZE) return { list, index }
   }
 }

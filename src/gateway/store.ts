@@ -52,12 +52,16 @@ export interface DeviceLogs {
   entries(log: string, from: number, limit: number): Promise<LoggedEntry[]>
 }
 
-/** The values in a status list. Those that were never set are 0. */
-export interface StatusValues {
+/** How far a status list got. */
+export interface StatusHead {
   /** How many indices were given out. */
   readonly size: number
   /** Changes with each value that is set. */
   readonly version: number
+}
+
+/** The values in a status list. Those that were never set are 0. */
+export interface StatusValues extends StatusHead {
   /** Values other than 0, by index. */
   readonly values: ReadonlyMap<number, number>
 }
@@ -66,6 +70,8 @@ export interface StatusValues {
 export interface StatusIndices {
   /** The next index that nobody has. It is never given again. */
   allocate(list: string): Promise<number>
+  /** How far a list got; all 0 for one that nobody used. */
+  head(list: string): Promise<StatusHead>
   /** All values of a list. */
   read(list: string): Promise<StatusValues>
 }

@@ -1,11 +1,11 @@
 /** What every route gets: the options of the gateway, checked and completed. */
-import type { Hono } from 'hono'
-import type { HttpRequestParts, VerifiedRequest } from '../envelope/mod.ts'
+import type { ReceivedRequest, VerifiedRequest } from '../envelope/mod.ts'
 import type { JsonObject } from '../json.ts'
 import type { Key, PublicKey } from '../keys/mod.ts'
 import type { PrincipalAuthenticator } from './principals.ts'
 import type { RateClass } from './rate.ts'
 import type { AgentRecord, Asked, RequestRecord } from './records.ts'
+import type { Router } from './router.ts'
 import type { GatewayStore } from './store.ts'
 
 /** What a policy says to a request for authority. */
@@ -68,7 +68,7 @@ export interface World {
   count(request: Request, kind: RateClass): void
   /** The URL that the world calls a request by: the issuer and the request's path and query. */
   urlOf(request: Request): string
-  /** A request whose signature holds, its body read; see `verifyRequest`. */
+  /** A request whose signature holds, its body read afterwards; see `verifyRequest`. */
   verified(
     request: Request,
     keyOf: (keyId: string) => Promise<PublicKey | undefined>,
@@ -76,19 +76,13 @@ export interface World {
   ): Promise<VerifiedRequest>
   /** The same of parts that were read before. */
   verifiedParts(
-    parts: HttpRequestParts,
+    parts: ReceivedRequest,
     keyOf: (keyId: string) => Promise<PublicKey | undefined>,
   ): Promise<VerifiedRequest>
 }
 
-/** What the router keeps with each request. */
-export interface GatewayEnv {
-  /** The request's name in answers and logs, and what failed. */
-  Bindings: { readonly requestId: string; error: unknown }
-}
-
 /** A part of the gateway: puts its routes into the router. */
-export type Routes = (app: Hono<GatewayEnv>, world: World) => void
+export type Routes = (app: Router, world: World) => void
 
 /** What was asked for, of a request's record. */
 export function askedOf(request: RequestRecord): Asked {

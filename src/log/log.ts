@@ -312,7 +312,10 @@ export class Log {
         if (this.#fault === undefined) await this.checkpoint()
       } finally {
         clearTimeout(this.#timer)
-        while (this.#publishing !== undefined) await this.#publishing
+        // The timer may have gone off amid that: what it began must not meet a lock that was given back.
+        while (this.#loop !== undefined || this.#publishing !== undefined) {
+          await (this.#loop ?? this.#publishing)
+        }
         await this.#parts.writer.release()
       }
     })()

@@ -356,3 +356,15 @@ test('a policy can allow at once, deny, or ask', async () => {
   assert.match((await go({ login_hint: 'bob' })).headers.get('location')!, /^\/consent\//)
   assert.equal(seen.length, 4)
 })
+
+test('requests that nobody decided in time are forgotten, and no other', async () => {
+  const at = await scene()
+  const agent = await registered(at)
+  const early = [await push(at, agent), await push(at, agent)]
+  const decided = await push(at, agent)
+  await approve(at, decided, await session(at))
+  at.now += 700
+  const late = await push(at, agent)
+  for (const id of early) assert.equal(await at.store.records.get('request', id), undefined)
+  for (const id of [decided, late]) assert.ok(await at.store.records.get('request', id))
+})

@@ -25,6 +25,7 @@ import {
 import { generateKey, type Key } from '../../src/keys/mod.ts'
 import {
   approve,
+  asDevice,
   consentPage,
   ISSUER,
   NOW,
@@ -222,7 +223,7 @@ test('outside the sandbox nobody approves but the person, on the page', async ()
     assert.deepEqual(await good(call(at, 'POST', '/v1/tokens/verify', { token })), { valid: false })
     assert.equal((await good(upload(at, bundleId, []))).revocationStatus, 'revoked')
     const path = `/v1/consent-bundles/${bundleId}/refresh`
-    await refused(call(at, 'POST', path), 409, 'GRANT_INACTIVE')
+    await refused(call(at, 'POST', path), 409, 'BUNDLE_REVOKED')
   }
 })
 
@@ -729,4 +730,62 @@ test('the page of permissions runs its own script alone', async () => {
   assert.match(page.body, /<script src="permissions.js">/)
   const script = await call(at, 'GET', '/permissions.js', undefined, '')
   assert.match(script.headers.get('content-type')!, /^text\/javascript/)
+})
+
+test('a bundle under a consent for one audience is for that audience, narrowed or not', async () => {
+  const at = await face()
+  const agent = await newAgent(at)
+  const audience = 'https://api.example'
+  const challenge = { redirectUri: REDIRECT, codeChallenge: await digestOf(VERIFIER), audience }
+  const { authRequestId } = await good(
+    call(at, 'POST', '/v1/authorize', asks(agent, challenge)),
+    201,
+  )
+  const to = await approve(at, authRequestId, await session(at, 'alice'))
+  const code = to.searchParams.get('code')!
+  await good(call(at, 'POST', '/v1/token', { code, agentId: agent, codeVerifier: VERIFIER }), 201)
+  for (const scopes of [SCOPES, ['mail:send']]) {
+    const bundle = await newBundle(at, agent, { scopes })
+    const trust = { issuer: BASE, keys: await grantexKeys(bundle.jwksSnapshot.keys) }
+    const { claims } = await verifyGrantexToken(bundle.grantToken, trust, { now: NOW, audience })
+    assert.deepEqual([claims.audience, claims.scopes], [audience, scopes])
+    // It can be renewed as long as the consent holds, and no longer.
+    at.now += 60
+    const path = `/v1/consent-bundles/${bundle.bundleId}/refresh`
+    const longer = await good(call(at, 'POST', path))
+    assert.equal(Date.parse(longer.offlineExpiresAt) / 1000, NOW + 3600)
+    at.now -= 60
+  }
+})
+
+test('no token, no code and no private key lies in the store', async () => {
+  const at = await face({ insecureSandboxApproval: true })
+  const agent = await newAgent(at)
+  const token = await tokenOf(at, agent)
+  const bundle = await newBundle(at, agent)
+  const { sessionToken } = await good(
+    call(at, 'POST', '/v1/principal-sessions', { principalId: 'alice' }),
+    201,
+  )
+  const { code } = await good(call(at, 'POST', '/v1/authorize', asks(agent)), 201)
+  const secrets = [at.apiKey, sessionToken, code, token.refreshToken, 'PRIVATE KEY']
+  secrets.push(...[token.grantToken, bundle.grantToken].map((text) => text.split('.')[2]!))
+  let all = ''
+  for (const kind of ['agent', 'request', 'grant', 'bundle', 'session', 'document'] as const) {
+    const found = await at.store.records.list(kind, { limit: 1000 })
+    all += JSON.stringify(found)
+  }
+  assert.ok(all.includes(bundle.bundleId))
+  for (const secret of secrets) assert.ok(!all.includes(secret), secret.slice(0, 8))
+})
+
+test('an audit key, which travelled, opens nothing of the gateway', async () => {
+  const at = await face({}, allowAll)
+  const bundle = await newBundle(at, await newAgent(at))
+  const key = await grantexAuditKey(bundle)
+  for (const path of [`/bundles/${bundle.bundleId}`, '/bundles']) {
+    assert.equal((await asDevice(at, { key, cnf: '' }, 'GET', path)).status, 401)
+  }
+  const path = `/bundles/${bundle.bundleId}/refresh`
+  assert.equal((await asDevice(at, { key, cnf: '' }, 'POST', path)).status, 401)
 })

@@ -28,6 +28,8 @@ import {
   signedForm,
   tokenFields,
 } from './_gateway.ts'
+import { SignetError } from '../../src/errors.ts'
+import { memoryGatewayStore } from '../../src/gateway/mod.ts'
 import { fromJwk, publicKey } from '../../src/keys/mod.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -338,6 +340,60 @@ test('suspending an agent stops everything of theirs, and resuming gives back wh
   await asOperator(at, 'POST', `/admin/agents/${kept.agent}/resume`)
   assert.deepEqual(await Promise.all([kept, ended].map(verdict)), [0, 1])
   assert.equal((await refresh()).status, 200)
+})
+
+test('a revocation that is too much for the store at once is done in parts', async () => {
+  const store = memoryGatewayStore()
+  const at = await scene({
+    store: {
+      ...store,
+      commit(changes) {
+        if (changes.length <= 5) return store.commit(changes)
+        return Promise.reject(new SignetError('too_large', 'too much at once'))
+      },
+    },
+  })
+  const [who, child] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '1' })
+  for (let i = 0; i < 8; i++) {
+    const agent = await registered(at)
+    const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf)
+    await bodyOf(await signedForm(at, who, '/oauth/token', fields))
+  }
+  const { revoked } = await bodyOf(
+    await asOperator(at, 'POST', `/admin/grants/${root.grant_id}/revoke`),
+  )
+  assert.equal(revoked.length, 18)
+  assert.equal((await store.status.read('1')).values.size, 9)
+})
+
+test('resuming an agent gives nothing back where another one is still suspended', async () => {
+  const at = await scene()
+  const [who, child] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '1' })
+  const agent = await registered(at)
+  const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf)
+  const made = await bodyOf(await signedForm(at, who, '/oauth/token', fields))
+  const statuses = async () => {
+    const { values } = await at.store.status.read('1')
+    return [root, made].map(({ access_token: token }) =>
+      values.get(claimsOf(token).status.status_list.idx) ?? 0
+    )
+  }
+  const set = (id: string, verb: string) => asOperator(at, 'POST', `/admin/agents/${id}/${verb}`)
+  await set(agent, 'suspend')
+  assert.deepEqual(await statuses(), [0, 2])
+  await set(root.agent, 'suspend')
+  assert.deepEqual(await statuses(), [2, 2])
+  await set(root.agent, 'resume')
+  assert.deepEqual(await statuses(), [0, 2])
+  await set(root.agent, 'suspend')
+  await set(agent, 'resume')
+  assert.deepEqual(await statuses(), [2, 2])
+  await set(root.agent, 'resume')
+  assert.deepEqual(await statuses(), [0, 0])
+  await refused(set('agent_none', 'suspend'), 404, 'not_found')
+  await refused(set('agent_none', 'resume'), 404, 'not_found')
 })
 
 test('POST /oauth/introspect and /oauth/revoke answer whom they may', async () => {

@@ -7,6 +7,7 @@ import {
   contentDigest,
   type HttpRequestParts,
   type NonceStore,
+  type ReceivedRequest,
   signatureBase,
   signRequest,
   verifyRequest,
@@ -35,7 +36,7 @@ async function signed(parts: Partial<HttpRequestParts> = {}, more = {}): Promise
   return { ...request, headers: await signRequest(request, key, { created: NOW, ...more }) }
 }
 
-const check = (request: HttpRequestParts, more = {}) =>
+const check = (request: ReceivedRequest, more = {}) =>
   verifyRequest(request, { keyOf: known, nonces: nonces(), now: NOW, ...more })
 
 /** The request with one field changed by a function. */
@@ -170,6 +171,21 @@ test('verifyRequest() refuses a request the second time, and burns no nonce of a
   assert.equal(store.seen.size, 0)
   await check(request, { nonces: store })
   await assert.rejects(check(request, { nonces: store }), is('request_replayed'))
+})
+
+test('verifyRequest() reads no body of whoever did not sign', async () => {
+  const request = await signed()
+  const body = () => Promise.reject(new Error('read'))
+  await assert.rejects(
+    check({ ...request, body }, { keyOf: () => undefined }),
+    is('signer_untrusted'),
+  )
+  const forged = edited(request, 'signature', () => `sig1=:${toBase64(new Uint8Array(64))}:`)
+  await assert.rejects(check({ ...forged, body }), is('signature_invalid'))
+  await assert.rejects(check({ ...request, body }), /read/)
+  const { body: bytes } = request
+  const verified = await check({ ...request, body: () => Promise.resolve(bytes!) })
+  assert.deepEqual(verified.body, bytes)
 })
 
 test('verifyRequest() refuses when the store of nonces does not answer', async () => {

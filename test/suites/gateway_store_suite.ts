@@ -125,6 +125,8 @@ export function gatewayStoreSuite(name: string, place: () => GatewayPlace): void
     const after = await store.status.read('s')
     assert.deepEqual(after.values, new Map([[3, 1]]))
     assert.notEqual(after.version, before.version)
+    assert.deepEqual(await store.status.head('s'), { size: after.size, version: after.version })
+    assert.deepEqual(await store.status.head('none'), { size: 0, version: 0 })
   })
 
   on('list follows the keys of records, as they are now, in pages', async (store) => {

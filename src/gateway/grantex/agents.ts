@@ -3,8 +3,9 @@ import * as v from 'valibot'
 import type { JsonObject } from '../../json.ts'
 import { newId } from '../ids.ts'
 import type { AgentRecord } from '../records.ts'
+import { resumeAgent, revokeGrant, suspendAgent } from '../standing.ts'
 import { everyRecord, retrying } from '../store.ts'
-import { agentOf, didOf, revokeGrants } from './authority.ts'
+import { agentOf, didOf } from './authority.ts'
 import { type Answer, bodyOf, type Call, iso, scopeList, text } from './call.ts'
 
 /** To a site over TLS, or to this machine (RFC 8252 §7.3); no fragment (RFC 6749 §3.1.2). */
@@ -68,7 +69,10 @@ export async function getAgent(call: Call): Promise<Answer> {
 
 /** `PATCH /v1/agents/:id`. A suspended agent's grants are not good while it is so. */
 export async function changeAgent(call: Call): Promise<Answer> {
-  const change = bodyOf(call, CHANGE)
+  const { status, ...change } = bodyOf(call, CHANGE)
+  const { record: { id } } = await agentOf(call.dialect, call.tenant, call.params[0]!)
+  if (status === 'suspended') await suspendAgent(call.dialect.world, id)
+  if (status === 'active') await resumeAgent(call.dialect.world, id)
   return await retrying(async () => {
     const { record, version } = await agentOf(call.dialect, call.tenant, call.params[0]!)
     const { scopes, ...rest } = Object.fromEntries(
@@ -91,7 +95,7 @@ export async function deleteAgent(call: Call): Promise<Answer> {
   const { record: { id: agent } } = await agentOf(dialect, tenant, id!)
   const { store } = dialect.world
   for await (const { record } of everyRecord(store.records, 'grant', `agent:${agent}`)) {
-    await revokeGrants(dialect, record.id, 'agent_deleted')
+    await revokeGrant(dialect.world, record.id, 'the agent was deleted')
   }
   await retrying(async () => {
     const { version } = await agentOf(dialect, tenant, agent)

@@ -2,14 +2,13 @@
 import { mintGrantexToken } from '../../interop/grantex/mod.ts'
 import { newId } from '../ids.ts'
 import type { AgentRecord, Asked, GrantRecord } from '../records.ts'
-import { type Change, everyRecord, retrying, type Stored } from '../store.ts'
+import type { Change, Stored } from '../store.ts'
 import { type Dialect, notFound, scopesOf } from './call.ts'
 
 /** The list that the grants of the dialect have their places in. Their tokens do not name it: they cannot. */
 const LIST = 'grantex'
 /** How long a token stays good online once a newer one was fetched. */
 const GRACE = 300
-const MAX_CHAIN = 16
 
 /** What the dialect keeps with a grant. */
 export interface GrantExtra {
@@ -69,11 +68,16 @@ export interface NewGrant {
   readonly tokenExpiresAt?: number | undefined
 }
 
-/** A grant and its first token, to be committed with whatever belongs to it. */
-export async function newGrant(
-  dialect: Dialect,
-  given: NewGrant,
-): Promise<{ readonly grant: GrantRecord; readonly changes: readonly Change[] }> {
+/** A grant and a token of it, to be committed with whatever belongs to them. */
+export interface Issued {
+  readonly grant: GrantRecord
+  /** Goes out and is not kept: whoever has it may use it. */
+  readonly token: string
+  readonly changes: readonly Change[]
+}
+
+/** A new grant with its first token. */
+export async function newGrant(dialect: Dialect, given: NewGrant): Promise<Issued> {
   const now = dialect.world.now()
   const { parent, isPart = false } = given
   const depth = parent === undefined ? 0 : (extraOf(parent)?.depth ?? 0) + (isPart ? 0 : 1)
@@ -98,16 +102,15 @@ export async function newGrant(
       ...(parent === undefined || isPart ? {} : { parentAgent: didOf(parent.agent) }),
     },
   }
-  const { grant, change } = await newToken(dialect, bare, given.tokenExpiresAt)
-  return { grant, changes: [{ put: 'grant', record: grant, version: 0 }, change] }
+  return await newToken(dialect, { record: bare, version: 0 }, given.tokenExpiresAt)
 }
 
-/** The grant with a new token, good until `expiresAt` at most, and the change that makes the token known. */
+/** A new token of a grant, good until `expiresAt` at most. */
 export async function newToken(
   dialect: Dialect,
-  grant: GrantRecord,
+  { record: grant, version }: Stored<GrantRecord>,
   expiresAt: number = grant.expiresAt,
-): Promise<{ readonly grant: GrantRecord; readonly change: Change }> {
+): Promise<Issued> {
   const now = dialect.world.now()
   const extra = extraOf(grant)!
   const jti = newId('tok_', now * 1000)
@@ -126,17 +129,16 @@ export async function newToken(
     parentGrant: extra.depth === 0 ? undefined : grant.parent,
     depth: extra.depth,
   }, dialect.signer)
+  const issued = { ...grant, jti }
+  const value = { grant: grant.id }
+  const known = { id: tokenId(jti), keys: [`grantex:tokens:${grant.id}`], value }
   return {
-    grant: { ...grant, jti, token },
-    change: {
-      put: 'document',
-      record: {
-        id: tokenId(jti),
-        keys: [`grantex:tokens:${grant.id}`],
-        value: { grant: grant.id },
-      },
-      version: 0,
-    },
+    grant: issued,
+    token,
+    changes: [
+      { put: 'grant', record: issued, version },
+      { put: 'document', record: known, version: 0 },
+    ],
   }
 }
 
@@ -158,51 +160,4 @@ export async function isLive(dialect: Dialect, jti: string, grant: string): Prom
   const value = (await dialect.world.store.records.get('document', tokenId(jti)))?.record.value
   if (value?.grant !== grant || value.revokedAt !== undefined) return false
   return typeof value.supersededAt !== 'number' || dialect.world.now() < value.supersededAt
-}
-
-/** The worst of a grant, of all it came from, and of their agents. */
-export type Effective =
-  | { readonly isActive: true }
-  | { readonly isActive: false; readonly reason: string; readonly at?: number | undefined }
-
-/** Whether a grant may be used now. */
-export async function effective(dialect: Dialect, grant: GrantRecord): Promise<Effective> {
-  const { store, now } = dialect.world
-  let one: GrantRecord | undefined = grant
-  for (let links = 0; one !== undefined; links++) {
-    if (one.status === 'revoked') return { isActive: false, reason: 'revoked', at: one.revokedAt }
-    if (one.expiresAt <= now()) return { isActive: false, reason: 'expired', at: one.expiresAt }
-    const agent: Stored<AgentRecord> | undefined = await store.records.get('agent', one.agent)
-    if (agent?.record.status !== 'active') return { isActive: false, reason: 'agent_suspended' }
-    if (one.parent === undefined) return { isActive: true }
-    if (links === MAX_CHAIN) break
-    const parent: Stored<GrantRecord> | undefined = await store.records.get('grant', one.parent)
-    one = parent?.record
-  }
-  return { isActive: false, reason: 'revoked' }
-}
-
-/** Revokes a grant and all that came from it, the parent first: without it the others are worth nothing. */
-export async function revokeGrants(dialect: Dialect, id: string, reason: string): Promise<void> {
-  const { store, now } = dialect.world
-  const open = [id]
-  for (let next = open.pop(); next !== undefined; next = open.pop()) {
-    const grant = next
-    await retrying(async () => {
-      const found = await store.records.get('grant', grant)
-      if (found === undefined || found.record.status === 'revoked') return
-      const { record, version } = found
-      await store.commit([
-        {
-          put: 'grant',
-          record: { ...record, status: 'revoked', revokedAt: now(), reason },
-          version,
-        },
-        { status: record.place.list, index: record.place.index, value: 1 },
-      ])
-    })
-    for await (const { record } of everyRecord(store.records, 'grant', `parent:${grant}`)) {
-      open.push(record.id)
-    }
-  }
 }

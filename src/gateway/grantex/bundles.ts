@@ -7,93 +7,36 @@ import { newGrantexAuditKey } from '../../interop/grantex/mod.ts'
 import type { JsonObject } from '../../json.ts'
 import { newId } from '../ids.ts'
 import type { AgentRecord, Asked, BundleRecord, GrantRecord } from '../records.ts'
-import { type Change, everyRecord, retrying, type Stored } from '../store.ts'
 import {
-  agentOf,
-  type Effective,
-  effective,
-  extraOf,
-  newGrant,
-  newToken,
-  revokeGrants,
-  supersede,
-} from './authority.ts'
+  bundleStanding,
+  grantStanding,
+  revokeBundle as endBundle,
+  revokeGrant as endGrant,
+} from '../standing.ts'
+import { everyRecord, retrying, type Stored } from '../store.ts'
+import { agentOf, extraOf, type Issued, newGrant, newToken, supersede } from './authority.ts'
 import {
   type Answer,
   askedFor,
-  badRequest,
   bodyOf,
   type Call,
   type Dialect,
   iso,
-  notFound,
   Refusal,
   scopeList,
   scopesOf,
   secondsOf,
   text,
 } from './call.ts'
-import { agentsOf } from './agents.ts'
+import { bundleExtra, bundleOf } from './bundle_record.ts'
 import { checkScopes } from './consent.ts'
 import { isAllowedByPolicy } from './policies.ts'
 
 /** 168 hours. */
 const MOST_OFFLINE = 7 * 86_400
+const REVOKED = 'revoked by the developer'
 /** Audit keys of one bundle, over its whole life. */
 const MAX_GENERATIONS = 1000
-
-/** A chain of entries of one bundle. */
-export interface ChainExtra {
-  readonly dialect: 'grantex-ts' | 'grantex-py'
-  readonly seq: number
-  readonly hash: string
-  readonly time: number
-}
-
-/** What the dialect keeps with a bundle. */
-export interface BundleExtra {
-  readonly dialect: 'grantex'
-  readonly tenant: string
-  readonly scopes: readonly string[]
-  readonly ttl: string
-  readonly deviceId?: string | undefined
-  readonly devicePlatform?: string | undefined
-  /** When the newest generation was issued. */
-  readonly issuedAt: number
-  /** `jti` of its token. */
-  readonly jti: string
-  readonly lastSyncAt?: number | undefined
-  readonly revokedBy?: string | undefined
-  readonly grantRevoked?: boolean | undefined
-  /** Logs that devices began under the bundle; more than one is a finding. */
-  readonly chains: readonly ChainExtra[]
-}
-
-/** The dialect's part of a bundle. */
-export function bundleExtra(bundle: BundleRecord): BundleExtra {
-  return bundle.extra as unknown as BundleExtra
-}
-
-/** A bundle of the caller, 404 if there is none. */
-export async function bundleOf(call: Call, id: string): Promise<Stored<BundleRecord>> {
-  const found = await call.dialect.world.store.records.get('bundle', id)
-  const extra = found?.record.extra
-  if (found === undefined || extra?.dialect !== 'grantex' || extra.tenant !== call.tenant) {
-    throw notFound('Consent bundle')
-  }
-  return found
-}
-
-/** A bundle's own state and that of its grant: the worst counts. */
-export async function bundleState(dialect: Dialect, bundle: BundleRecord): Promise<Effective> {
-  if (bundle.status === 'revoked') {
-    return { isActive: false, reason: 'bundle_revoked', at: bundle.revokedAt }
-  }
-  const grant = (await dialect.world.store.records.get('grant', bundle.grant))?.record
-  return grant === undefined
-    ? { isActive: false, reason: 'revoked' }
-    : await effective(dialect, grant)
-}
 
 const CREATE = v.object({
   agentId: text(128),
@@ -127,18 +70,19 @@ export async function createBundle(call: Call): Promise<Answer> {
     deviceId: asks.deviceId,
     devicePlatform: asks.devicePlatform,
     issuedAt: now,
+    auditKeys: [audit.publicKey.jwk],
     chains: [],
   }
   return await retrying(async () => {
-    const { grant, changes } = await authority(call, agent, asks.userId, asked)
+    const { grant, token, changes } = await authority(call, agent, asks.userId, asked)
     const record: BundleRecord = {
       id,
       grant: grant.id,
       agent: agent.id,
       principal: asks.userId,
-      // Not the thumbprint itself: an audit key of theirs travels, and must open nothing of ours.
-      device: `grantex:${audit.publicKey.id}`,
-      deviceKey: audit.publicKey.jwk,
+      // No device of ours: its audit key travelled, and must open nothing else.
+      device: `grantex:${id}`,
+      deviceKey: {},
       generation: 1,
       jws: '',
       keys: [],
@@ -149,7 +93,7 @@ export async function createBundle(call: Call): Promise<Answer> {
       extra: { ...extra, jti: grant.jti },
     }
     await store.commit([...changes, { put: 'bundle', record, version: 0 }])
-    return { status: 201, body: wireBundle(dialect, record, grant, audit.pem) }
+    return { status: 201, body: wireBundle(dialect, record, token, audit.pem) }
   })
 }
 
@@ -159,7 +103,7 @@ async function authority(
   agent: AgentRecord,
   principal: string,
   asked: Asked,
-): Promise<{ readonly grant: GrantRecord; readonly changes: readonly Change[] }> {
+): Promise<Issued> {
   const { dialect, tenant } = call
   const now = dialect.world.now()
   if (await isAllowed(dialect, agent, principal, asked)) {
@@ -181,17 +125,15 @@ async function authority(
   const isPart = scopesOf(asked).length < scopesOf(consented.record.asked).length
   const expiresAt = Math.min(now + asked.duration, consented.record.expiresAt)
   if (isPart) {
+    const { audience, maxDepth } = consented.record.asked
     return await newGrant(dialect, {
-      ...{ agent: agent.id, principal, developer: tenant, asked, isPart },
+      ...{ agent: agent.id, principal, developer: tenant, isPart },
+      asked: { ...asked, audience, maxDepth: Math.min(asked.maxDepth, maxDepth) },
       ...{ parent: consented.record, expiresAt: consented.record.expiresAt },
       tokenExpiresAt: expiresAt,
     })
   }
-  const { grant, change } = await newToken(dialect, consented.record, expiresAt)
-  return {
-    grant,
-    changes: [{ put: 'grant', record: grant, version: consented.version }, change],
-  }
+  return await newToken(dialect, consented, expiresAt)
 }
 
 /** Whether a bundle may come to be without a person. Errors: 403 `POLICY_DENIED`. */
@@ -220,7 +162,7 @@ async function consentedGrant(
     if (record.request === undefined || record.parent !== undefined) continue
     const has = scopesOf(record.asked)
     if (!scopes.every((scope) => has.includes(scope))) continue
-    if (!(await effective(dialect, record)).isActive) continue
+    if ((await grantStanding(dialect.world, record)).state !== 'active') continue
     if (best === undefined || record.expiresAt > best.record.expiresAt) best = found
   }
   return best
@@ -229,14 +171,14 @@ async function consentedGrant(
 function wireBundle(
   dialect: Dialect,
   bundle: BundleRecord,
-  grant: GrantRecord,
+  grantToken: string,
   offlineAuditKey: JsonObject,
 ): JsonObject {
   const { issuedAt } = bundleExtra(bundle)
   const offlineExpiresAt = iso(bundle.expiresAt)
   return {
     bundleId: bundle.id,
-    grantToken: grant.token,
+    grantToken,
     jwksSnapshot: { keys: dialect.jwks, fetchedAt: iso(issuedAt), validUntil: offlineExpiresAt },
     offlineAuditKey,
     checkpointAt: issuedAt * 1000,
@@ -261,36 +203,42 @@ export async function renew(call: Call, id: string): Promise<JsonObject> {
     const { record: bundle, version } = await bundleOf(call, id)
     const now = clock()
     const found = await store.records.get('grant', bundle.grant)
-    const state = await bundleState(dialect, bundle)
+    const standing = await bundleStanding(dialect.world, bundle)
     if (bundle.status === 'revoked') throw conflict('BUNDLE_REVOKED', 'the bundle is revoked')
     if (bundle.expiresAt <= now) throw conflict('BUNDLE_EXPIRED', 'the bundle has expired')
-    if (!state.isActive || found === undefined) {
+    if (standing.state !== 'active' || found === undefined) {
       throw conflict('GRANT_INACTIVE', 'the grant is no longer good')
     }
-    if (bundle.keys.length >= MAX_GENERATIONS) {
+    const extra = bundleExtra(bundle)
+    if (extra.auditKeys.length >= MAX_GENERATIONS) {
       throw conflict('BUNDLE_EXPIRED', 'the bundle was refreshed too often; make a new one')
     }
-    const extra = bundleExtra(bundle)
     const seconds = secondsOf(extra.ttl)!
     const grant = await extended(dialect, found.record, seconds)
-    const { grant: renewed, change } = await newToken(dialect, grant, now + seconds)
+    const { version: grantVersion } = found
+    const { grant: renewed, token, changes } = await newToken(
+      dialect,
+      { record: grant, version: grantVersion },
+      now + seconds,
+    )
     const record: BundleRecord = {
       ...bundle,
       generation: bundle.generation + 1,
-      keys: [...bundle.keys, bundle.deviceKey],
-      device: `grantex:${audit.publicKey.id}`,
-      deviceKey: audit.publicKey.jwk,
       expiresAt: Math.min(now + seconds, grant.expiresAt),
       seenAt: now,
-      extra: { ...extra, issuedAt: now, jti: renewed.jti } as unknown as JsonObject,
+      extra: {
+        ...extra,
+        issuedAt: now,
+        jti: renewed.jti,
+        auditKeys: [...extra.auditKeys, audit.publicKey.jwk],
+      } as unknown as JsonObject,
     }
     await store.commit([
-      change,
+      ...changes,
       ...await supersede(dialect, extra.jti),
-      { put: 'grant', record: renewed, version: found.version },
       { put: 'bundle', record, version },
     ])
-    return wireBundle(dialect, record, renewed, audit.pem)
+    return wireBundle(dialect, record, token, audit.pem)
   })
 }
 
@@ -316,105 +264,12 @@ function conflict(code: string, message: string): Refusal {
 /** `POST /v1/consent-bundles/:id/revoke`; idempotent. */
 export async function revokeBundle(call: Call): Promise<Answer> {
   const { revokeGrant } = bodyOf(call, v.object({ revokeGrant: v.optional(v.boolean()) }), true)
-  const { store, now } = call.dialect.world
-  const record = await retrying(async () => {
-    const { record, version } = await bundleOf(call, call.params[0]!)
-    const extra = bundleExtra(record)
-    const isNew = record.status !== 'revoked'
-    if (!isNew && (revokeGrant !== true || extra.grantRevoked === true)) return record
-    const revoked: BundleRecord = {
-      ...record,
-      status: 'revoked',
-      revokedAt: record.revokedAt ?? now(),
-      extra: {
-        ...extra,
-        revokedBy: call.tenant,
-        grantRevoked: revokeGrant === true || extra.grantRevoked === true,
-      } as unknown as JsonObject,
-    }
-    await store.commit([{ put: 'bundle', record: revoked, version }])
-    return revoked
-  })
-  if (revokeGrant === true) await revokeGrants(call.dialect, record.grant, 'bundle_revoked')
+  const { world } = call.dialect
+  const { record: { id, grant } } = await bundleOf(call, call.params[0]!)
+  const { revokedAt } = await endBundle(world, id, REVOKED)
+  if (revokeGrant === true) await endGrant(world, grant, REVOKED)
   return {
     status: 200,
-    body: { bundleId: record.id, status: 'revoked', revokedAt: iso(record.revokedAt!) },
-  }
-}
-
-/** `GET /v1/consent-bundles`. The cursor is the id of the last bundle; a page that has a next one says so. */
-export async function listBundles(call: Call): Promise<Answer> {
-  const { dialect, query } = call
-  const limit = Number(query.get('limit') ?? '50')
-  if (!Number.isInteger(limit) || limit < 1 || limit > 100) throw badRequest('limit is 1 to 100')
-  const cursor = query.get('cursor') ?? ''
-  if (!/^(bundle_[0-9A-Z]{26})?$/.test(cursor)) throw badRequest('bad cursor')
-  const [status, agentId] = [query.get('status'), query.get('agentId')]
-  const found: BundleRecord[] = []
-  for await (const { record: agent } of agentsOf(call)) {
-    if (agentId !== null && agent.id !== agentId) continue
-    const { records } = dialect.world.store
-    for await (const { record } of everyRecord(records, 'bundle', `agent:${agent.id}`)) {
-      if (record.extra?.dialect !== 'grantex' || record.id <= cursor) continue
-      if (status === null || statusOf(record, dialect.world.now()) === status) found.push(record)
-    }
-  }
-  found.sort((a, b) => a.id < b.id ? -1 : 1)
-  const page = found.slice(0, limit)
-  return {
-    status: 200,
-    body: {
-      bundles: page.map((record) => bundleView(record, dialect.world.now())),
-      ...(found.length > limit ? { nextCursor: page.at(-1)!.id } : {}),
-    },
-  }
-}
-
-/** `GET /v1/consent-bundles/:id`. */
-export async function getBundle(call: Call): Promise<Answer> {
-  const { record } = await bundleOf(call, call.params[0]!)
-  return { status: 200, body: bundleView(record, call.dialect.world.now()) }
-}
-
-/** `GET /v1/consent-bundles/:id/revocation-status`: flat as the documents say, and under `data` as the service does. */
-export async function revocationStatus(call: Call): Promise<Answer> {
-  const { record } = await bundleOf(call, call.params[0]!)
-  const state = await bundleState(call.dialect, record)
-  const extra = bundleExtra(record)
-  const at = state.isActive ? undefined : state.at
-  const data = {
-    bundleId: record.id,
-    status: state.isActive ? 'active' : state.reason === 'expired' ? 'expired' : 'revoked',
-    revokedAt: at === undefined || state.isActive ? null : iso(at),
-    revokedBy: extra.revokedBy ?? null,
-    reason: state.isActive ? null : state.reason,
-    grantRevoked: extra.grantRevoked ?? false,
-    checkpointAt: extra.issuedAt * 1000,
-  }
-  return { status: 200, body: { ...data, data } }
-}
-
-function statusOf(bundle: BundleRecord, now: number): string {
-  return bundle.status === 'active' && bundle.expiresAt <= now ? 'expired' : bundle.status
-}
-
-function bundleView(bundle: BundleRecord, now: number): JsonObject {
-  const extra = bundleExtra(bundle)
-  return {
-    id: bundle.id,
-    agentId: bundle.agent,
-    grantId: bundle.grant,
-    userId: bundle.principal,
-    scopes: extra.scopes,
-    status: statusOf(bundle, now),
-    deviceId: extra.deviceId ?? null,
-    devicePlatform: extra.devicePlatform ?? null,
-    offlineTTL: extra.ttl,
-    offlineExpiresAt: iso(bundle.expiresAt),
-    checkpointAt: iso(extra.issuedAt),
-    auditEntryCount: extra.chains.reduce((sum, { seq }) => sum + seq, 0),
-    lastSyncAt: extra.lastSyncAt === undefined ? null : iso(extra.lastSyncAt),
-    createdAt: iso(bundle.createdAt),
-    revokedAt: bundle.revokedAt === undefined ? null : iso(bundle.revokedAt),
+    body: { bundleId: id, status: 'revoked', revokedAt: iso(revokedAt!) },
   }
 }

@@ -9,13 +9,10 @@ import { conform } from '../../schema.ts'
 import type { Asked } from '../records.ts'
 import type { World } from '../world.ts'
 
-/** What the dialect needs of the gateway. */
-export type GrantexWorld = Pick<World, 'issuer' | 'store' | 'decide' | 'now' | 'count'>
-
 /** The dialect's own settings, checked and completed. */
 export interface Dialect {
   /** The gateway. */
-  readonly world: GrantexWorld
+  readonly world: World
   /** URL before `/v1`; the issuer of tokens. */
   readonly base: string
   /** RS256. */

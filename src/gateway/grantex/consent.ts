@@ -3,9 +3,10 @@ import * as v from 'valibot'
 import { toBase64Url, utf8 } from '../../bytes.ts'
 import { digestOf, newId, newSecret } from '../ids.ts'
 import type { GrantRecord, RequestRecord } from '../records.ts'
+import { grantStanding, revokeGrant } from '../standing.ts'
 import { type Change, retrying, type Stored } from '../store.ts'
 import { isAllowedByPolicy } from './policies.ts'
-import { agentOf, effective, newGrant, newToken, revokeGrants, supersede } from './authority.ts'
+import { agentOf, newGrant, newToken, supersede } from './authority.ts'
 import {
   type Answer,
   askedFor,
@@ -177,13 +178,15 @@ export async function redeem(call: Call): Promise<Answer> {
     const [found] = await store.records.list('request', { key, limit: 1 })
     if (found?.record.extra?.dialect !== 'grantex') throw refuse()
     const { record: request, version } = found
-    const { record: agent } = await agentOf(dialect, tenant, request.agent, true).catch(() => {
-      throw refuse()
+    const { record: agent } = await agentOf(dialect, tenant, request.agent, true).catch((error) => {
+      throw error instanceof Refusal ? refuse() : error
     })
     if (request.agent !== agentId) throw refuse()
     if (request.status === 'redeemed') {
       // A code that comes twice was stolen (RFC 6749 §4.1.2): what it gave is taken back.
-      if (request.grant !== undefined) await revokeGrants(dialect, request.grant, 'code_replayed')
+      if (request.grant !== undefined) {
+        await revokeGrant(dialect.world, request.grant, 'its code was used by two')
+      }
       throw refuse()
     }
     const now = dialect.world.now()
@@ -191,7 +194,7 @@ export async function redeem(call: Call): Promise<Answer> {
     if (request.codeChallenge !== '' && !await fits(codeVerifier, request.codeChallenge)) {
       throw refuse()
     }
-    const { grant, changes } = await newGrant(dialect, {
+    const { grant, token, changes } = await newGrant(dialect, {
       agent: agent.id,
       principal: request.principal!,
       developer: tenant,
@@ -202,7 +205,7 @@ export async function redeem(call: Call): Promise<Answer> {
     const refresh = await newRefresh(grant)
     const redeemed: RequestRecord = { ...request, status: 'redeemed', grant: grant.id }
     await store.commit([...changes, refresh.change, { put: 'request', record: redeemed, version }])
-    return { status: 201, body: tokenView(grant, refresh.secret) }
+    return { status: 201, body: tokenView(grant, token, refresh.secret) }
   })
 }
 
@@ -228,18 +231,17 @@ export async function refreshToken(call: Call): Promise<Answer> {
     if (kept === undefined || typeof grantId !== 'string' || usedAt !== undefined) throw refuse()
     const found = await store.records.get('grant', grantId)
     if (found?.record.extra?.developer !== tenant || found.record.agent !== agentId) throw refuse()
-    if (!(await effective(dialect, found.record)).isActive) throw refuse()
-    const { grant, change } = await newToken(dialect, found.record)
+    if ((await grantStanding(dialect.world, found.record)).state !== 'active') throw refuse()
+    const { grant, token, changes } = await newToken(dialect, found)
     const next = await newRefresh(grant)
     const used = { ...kept.record, value: { ...kept.record.value, usedAt: dialect.world.now() } }
     await store.commit([
-      change,
+      ...changes,
       next.change,
       ...await supersede(dialect, String(jti)),
-      { put: 'grant', record: grant, version: found.version },
       { put: 'document', record: used, version: kept.version },
     ])
-    return { status: 201, body: tokenView(grant, next.secret) }
+    return { status: 201, body: tokenView(grant, token, next.secret) }
   })
 }
 
@@ -260,10 +262,11 @@ export async function newRefresh(
 /** What a fresh token is told with. */
 export function tokenView(
   grant: GrantRecord,
+  grantToken: string,
   refreshToken: string,
 ): NonNullable<Exclude<Answer['body'], string>> {
   return {
-    grantToken: grant.token,
+    grantToken,
     expiresAt: iso(grant.expiresAt),
     scopes: scopesOf(grant.asked),
     refreshToken,

@@ -5,19 +5,11 @@ import { type VerifiedGrantexToken, verifyGrantexToken } from '../../interop/gra
 import type { JsonObject } from '../../json.ts'
 import { digestOf, newSecret } from '../ids.ts'
 import type { GrantRecord } from '../records.ts'
+import { grantStanding, revokeGrant } from '../standing.ts'
 import { everyRecord, retrying } from '../store.ts'
 import { agentsOf } from './agents.ts'
 import { onlineEntries } from './audit.ts'
-import {
-  agentOf,
-  effective,
-  extraOf,
-  grantOf,
-  isLive,
-  newGrant,
-  revokeGrants,
-  tokenId,
-} from './authority.ts'
+import { agentOf, extraOf, grantOf, isLive, newGrant, tokenId } from './authority.ts'
 import {
   type Answer,
   askedFor,
@@ -58,8 +50,8 @@ async function liveToken(
   const { id, grant: grantId } = verified.claims
   const grant = (await dialect.world.store.records.get('grant', grantId))?.record
   if (grant === undefined || !await isLive(dialect, id, grantId)) return 'revoked'
-  const state = await effective(dialect, grant)
-  return state.isActive ? { verified, grant } : state.reason
+  const standing = await grantStanding(dialect.world, grant)
+  return standing.state === 'active' ? { verified, grant } : standing.reason
 }
 
 /** `POST /v1/tokens/verify`. */
@@ -134,7 +126,7 @@ export async function getGrant(call: Call): Promise<Answer> {
 /** `DELETE /v1/grants/:id`. */
 export async function deleteGrant(call: Call): Promise<Answer> {
   const { record } = await grantOf(call.dialect, call.tenant, call.params[0]!)
-  await revokeGrants(call.dialect, record.id, 'developer')
+  await revokeGrant(call.dialect.world, record.id, 'revoked by the developer')
   return { status: 204 }
 }
 
@@ -198,7 +190,7 @@ export async function delegate(call: Call): Promise<Answer> {
   if (excess.length > 0) throw badRequest("scopes are not a subset of the parent's")
   const now = dialect.world.now()
   const expiresAt = Math.min(now + seconds, claims.expiresAt, parent.expiresAt)
-  const { grant, changes } = await newGrant(dialect, {
+  const { grant, token, changes } = await newGrant(dialect, {
     agent: agent.id,
     principal: parent.principal,
     developer: tenant,
@@ -208,7 +200,7 @@ export async function delegate(call: Call): Promise<Answer> {
   })
   const refresh = await newRefresh(grant)
   await dialect.world.store.commit([...changes, refresh.change])
-  return { status: 201, body: tokenView(grant, refresh.secret) }
+  return { status: 201, body: tokenView(grant, token, refresh.secret) }
 }
 
 const SESSION = v.object({ principalId: text(200), expiresIn: v.optional(v.string(), '1h') })
@@ -256,7 +248,7 @@ export async function principalAudit(call: Call): Promise<Answer> {
 export async function principalRevoke(call: Call): Promise<Answer> {
   const { record } = await grantOf(call.dialect, call.tenant, call.params[0]!)
   if (record.principal !== call.principal) throw notFound('Grant')
-  await revokeGrants(call.dialect, record.id, 'principal')
+  await revokeGrant(call.dialect.world, record.id, 'revoked by the principal')
   return { status: 204 }
 }
 

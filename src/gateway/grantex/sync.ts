@@ -20,18 +20,15 @@ import type { JsonObject } from '../../json.ts'
 import { fromJwk, type PublicKey, publicKey } from '../../keys/mod.ts'
 import { digestOf } from '../ids.ts'
 import type { BundleRecord } from '../records.ts'
+import { bundleStanding } from '../standing.ts'
 import { type Change, type GatewayStore, retrying } from '../store.ts'
 import { didOf } from './authority.ts'
-import { bundleExtra, bundleOf, bundleState, type ChainExtra, renew } from './bundles.ts'
+import { bundleExtra, bundleOf, type ChainExtra, logName, MAX_CHAINS } from './bundle_record.ts'
+import { renew } from './bundles.ts'
 import { type Answer, badRequest, type Call, isConflict, iso, Refusal } from './call.ts'
 
-/** Logs that a device may begin under one bundle: it lost its file, or a client restarted its numbers. */
-const MAX_CHAINS = 16
 const MAX_FINDINGS = 100
-const MAX_EXPORT = 1000
 const START: StoredChain = { dialect: undefined, seq: 0, hash: undefined }
-
-const logName = (bundle: string, chain: number) => `grantex:${bundle}:${chain}`
 
 /** What came of an upload. */
 interface Outcome {
@@ -62,9 +59,9 @@ export async function syncOffline(call: Call): Promise<Answer> {
     )
   }
   if (log === 'replaced') await report(call, bundle, { code: 'LOG_REPLACED', seq: 1 }, upload)
-  const state = await bundleState(call.dialect, bundle)
-  const at = state.isActive ? undefined : state.at
-  const isRevoked = !state.isActive && state.reason !== 'expired'
+  const standing = await bundleStanding(call.dialect.world, bundle)
+  const isOver = standing.state !== 'active'
+  const isRevoked = isOver && standing.reason !== 'expired'
   return {
     status: 200,
     body: {
@@ -72,11 +69,11 @@ export async function syncOffline(call: Call): Promise<Answer> {
       rejected: 0,
       // The documents know these two; that a time is over stands in `reason`.
       revocationStatus: isRevoked ? 'revoked' : 'active',
-      revokedAt: !isRevoked || at === undefined ? null : iso(at),
-      ...(state.isActive ? {} : { reason: state.reason }),
+      revokedAt: isRevoked && standing.at !== undefined ? iso(standing.at) : null,
+      ...(isOver ? { reason: standing.reason } : {}),
       errors: plain(notes),
       log,
-      newBundle: state.isActive ? await renewed(call, bundle, upload) : null,
+      newBundle: isOver ? null : await renewed(call, bundle, upload),
     },
   }
 }
@@ -120,16 +117,15 @@ async function take(call: Call, { bundleId, entries }: GrantexUpload): Promise<O
   if (known.fault !== undefined) {
     return { bundle, accepted: known.count, notes: [], fault: known.fault, log: 'forked' }
   }
-  const state = await bundleState(dialect, bundle)
+  const standing = await bundleStanding(dialect.world, bundle)
+  const isRevoked = standing.state !== 'active' && standing.reason !== 'expired'
   const judged = await judgeGrantexUpload(entries.slice(known.count), chain, {
     keys: await keysOf(bundle),
     grant: bundle.grant,
     agent: didOf(bundle.agent),
     scopes: extra.scopes,
     now: now() * 1000,
-    revokedAt: state.isActive || state.at === undefined || state.reason === 'expired'
-      ? undefined
-      : state.at * 1000,
+    revokedAt: isRevoked && standing.at !== undefined ? standing.at * 1000 : undefined,
   })
   if (judged.accepted.length > 0) {
     const { dialect: kind, seq, hash, time } = judged.chain
@@ -147,7 +143,7 @@ async function take(call: Call, { bundleId, entries }: GrantexUpload): Promise<O
       },
       seen(chains),
     ])
-  }
+  } else if (judged.fault === undefined) await store.commit([seen(extra.chains)])
   return {
     bundle,
     accepted: known.count + judged.accepted.length,
@@ -228,11 +224,13 @@ async function skipKnown(
 }
 
 /** All audit keys of a bundle, the newest first. */
-async function keysOf({ deviceKey, keys }: BundleRecord): Promise<PublicKey[]> {
-  return await Promise.all([deviceKey, ...keys.toReversed()].map(async (jwk) => {
-    const found = fromJwk(jwk)
-    return await publicKey(found.algorithm, found.publicKey)
-  }))
+async function keysOf(bundle: BundleRecord): Promise<PublicKey[]> {
+  return await Promise.all(
+    bundleExtra(bundle).auditKeys.toReversed().map(async (jwk) => {
+      const found = fromJwk(jwk)
+      return await publicKey(found.algorithm, found.publicKey)
+    }),
+  )
 }
 
 /** Python's client takes a new bundle from the answer; that of TypeScript does not look, and gets none. */
@@ -272,46 +270,4 @@ async function report(
   await store.commit([{ put: 'finding', record, version: 0 }]).catch((error) => {
     if (!isConflict(error)) throw error // it was found before
   })
-}
-
-/**
- * `GET /v1/consent-bundles/:id/audit`: entries as they came, with `id` and `syncedAt` before. `chain`, `after` (a
- * seq) and `limit` choose; `format=jsonl` gives the very lines of the device's file.
- */
-export async function exportEntries(call: Call): Promise<Answer> {
-  const { record: bundle } = await bundleOf(call, call.params[0]!)
-  const { chains } = bundleExtra(bundle)
-  const number = (name: string, otherwise: number, most: number) => {
-    const value = call.query.get(name)
-    if (value === null) return otherwise
-    if (/^[0-9]{1,12}$/.test(value) && Number(value) <= most) return Number(value)
-    throw badRequest(`${name} is no number up to ${most}`)
-  }
-  const chain = number('chain', 0, MAX_CHAINS - 1)
-  const after = number('after', 0, 1e12)
-  const limit = number('limit', MAX_EXPORT, MAX_EXPORT)
-  const stored = await call.dialect.world.store.logs.entries(
-    logName(bundle.id, chain),
-    after,
-    limit,
-  )
-  const lines = stored.map(({ bytes }) => fromUtf8(bytes))
-  if (call.query.get('format') === 'jsonl') {
-    const body = lines.map((line) => line + '\n').join('')
-    return { status: 200, body, type: 'application/jsonl' }
-  }
-  const entries = lines.map((line, i) => {
-    const { at, code } = stored[i]!
-    const seq = after + i + 1
-    const more = { id: `oae_${bundle.id.slice(7)}_${chain}_${seq}`, syncedAt: iso(at) }
-    const remarks = code === undefined ? {} : { remarks: code.split(',') }
-    return `${JSON.stringify({ ...more, ...remarks }).slice(0, -1)},${line.trimStart().slice(1)}`
-  })
-  const next = after + lines.length
-  const isMore = next < (chains[chain]?.seq ?? 0)
-  const tail = { chain, chains: chains.length, ...(isMore ? { nextAfter: next } : {}) }
-  return {
-    status: 200,
-    body: `{"entries":[${entries.join(',')}],${JSON.stringify(tail).slice(1)}`,
-  }
 }
