@@ -13,7 +13,7 @@ import {
 } from '@grantex/gemma'
 import { nodeScrypt } from '../../backends/node_crypto.ts'
 import { ALGORITHMS } from '../../src/algorithms.ts'
-import { utf8 } from '../../src/bytes.ts'
+import { fromBase64, utf8 } from '../../src/bytes.ts'
 import {
   formatGrantexBundle,
   GRANTEX_START,
@@ -31,6 +31,7 @@ import {
   writeGrantexEntry,
 } from '../../src/interop/mod.ts'
 import { generateKey } from '../../src/keys/mod.ts'
+import gtxb from '../vectors/grantex_gtxb.json' with { type: 'json' }
 import { pythonTest, runPython, someBundle } from './_grantex.ts'
 import { inTemp } from './_temp.ts'
 
@@ -149,6 +150,15 @@ test('files of the npm client open here, ours open there, and both refuse a wron
     assert.deepEqual(await loadBundle(ours, 'pässphrase'), plain)
     await assert.rejects(loadBundle(ours, 'passphrase'), { code: 'BUNDLE_TAMPERED' })
   })
+})
+
+test('a GTXB file that their repository wrote opens here, with its passphrase alone', async () => {
+  const file = fromBase64(gtxb.file)
+  const options = { scrypt: nodeScrypt }
+  const opened = await openGrantexFile(file, gtxb.passphrase, options)
+  assert.equal(formatGrantexBundle(opened), JSON.stringify(gtxb.bundle))
+  const wrong = openGrantexFile(file, 'passphrase', options)
+  await assert.rejects(wrong, { code: 'passphrase_wrong' })
 })
 
 test('a GTXB file has the cost of its version, with the portable and with the platform scrypt', async () => {
