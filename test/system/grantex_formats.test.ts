@@ -30,12 +30,13 @@ import {
   verifyGrantexToken,
   writeGrantexEntry,
 } from '../../src/interop/mod.ts'
-import { generateKey } from '../../src/keys/mod.ts'
+import { generateKey, readPrivateKey } from '../../src/keys/mod.ts'
+import rsaJwk from '../vectors/rsa_2048.json' with { type: 'json' }
 import gtxb from '../vectors/grantex_gtxb.json' with { type: 'json' }
 import { pythonTest, runPython, someBundle } from './_grantex.ts'
 import { inTemp } from './_temp.ts'
 
-const rsa = await generateKey(ALGORITHMS['RS256'])
+const rsa = await readPrivateKey(JSON.stringify(rsaJwk.jwk), { insecureClearKey: true })
 const { bundle, audit } = await someBundle(rsa)
 const HEX = '0123456789abcdef'.repeat(4)
 const snapshot = JSON.parse(JSON.stringify(bundle.jwksSnapshot))
