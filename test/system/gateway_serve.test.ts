@@ -23,8 +23,10 @@ import {
   type Device,
   device,
   granted,
+  refused,
   registered,
   send,
+  signed,
   signedForm,
   tokenFields,
 } from '../core/_gateway.ts'
@@ -100,10 +102,13 @@ test('a code that was redeemed before a power cut stays redeemed, and the grant 
       assert.equal((await bodyOf(again, 400)).error, 'invalid_grant')
       const { bundles } = await bodyOf(await asDevice(server, who, 'GET', '/bundles'))
       assert.deepEqual(bundles.map((one: { bundle_id: string }) => one.bundle_id), [id])
-      // A signature that was taken before the cut is not taken after it.
+      // A request that was taken before a cut is not taken again after it.
+      const request = await signed(server, who, 'GET', `/bundles/${id}`)
+      assert.equal((await server.fetch(request.clone())).status, 200)
       await bodyOf(await asOperator(server, 'POST', `/admin/bundles/${id}/revoke`))
       await server.kill()
       server = await startServer(folder, portOf(server))
+      await refused(server.fetch(request.clone()), 401, 'request_replayed')
       const found = await bodyOf(await asOperator(server, 'GET', `/admin/bundles/${id}`))
       assert.equal(found.state, 'revoked')
     } finally {
