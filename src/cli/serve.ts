@@ -7,10 +7,12 @@ import {
   type Gateway,
   gateway,
   type GatewayEvent,
+  grantexRoutes,
+  newGrantexKey,
   newOperatorKey,
   newSignInCode,
 } from '../gateway/mod.ts'
-import type { PublicKey } from '../keys/mod.ts'
+import type { Key, PublicKey } from '../keys/mod.ts'
 import { action, several, withKeys } from './command.ts'
 import type { CliContext, CommonFlags, Run } from './context.ts'
 import { openPublic } from './public_side.ts'
@@ -21,6 +23,7 @@ Examples:
   signet keys new --key issuer.pem --algorithm Ed25519
   signet serve --data gateway --key issuer.pem --sign-in alice
   signet serve --data gateway --key issuer.pem --issuer https://gateway.example --listen 127.0.0.1:8787
+  signet serve --data gateway --key issuer.pem --grantex rsa.pem --grantex-developer dev_me
 
 Behind a proxy that speaks TLS, --issuer is what the world calls the server by. The operator's key is written to
 DIR/operator.key when the folder is made; whoever has it may register agents, and revoke. To change keys without a
@@ -34,6 +37,8 @@ interface ServeFlags extends CommonFlags {
   readonly publish?: string[]
   readonly signIn?: string[]
   readonly clientHeader?: string
+  readonly grantex?: string
+  readonly grantexDeveloper?: string[]
 }
 
 /** The command. */
@@ -50,6 +55,8 @@ export function serveCommand(context: CliContext): Command {
       several,
     )
     .option('--client-header <name>', 'where a trusted proxy says whose request it is')
+    .option('--grantex <uri>', "an RS256 key: answer Grantex's clients too, below /grantex")
+    .option('--grantex-developer <id>', 'print a new API key of theirs, for once', several)
     .option('--sign-in <principal>', 'print a one-time link with which they can sign in', several)
     .addHelpText('after', HELP)
     .exitOverride()
@@ -69,7 +76,9 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
   }
   const key = await (await run.keyring()).open(flags.key, { signal: run.signal })
   const store = await run.backends.gatewayStore(flags.data)
+  let grantex: Key | undefined
   try {
+    grantex = await grantexKey(run, flags)
     await makeOperator(run, flags.data, store)
     // With port 0 the name is known only once it listens.
     let answer: Gateway | undefined
@@ -82,7 +91,19 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
     )
     const { issuer = server.url } = flags
     try {
-      answer = gateway({ issuer, key, published, store, log: (event) => tell(run, event) })
+      const dialects = grantex === undefined ? [] : [grantexRoutes({ key: grantex })]
+      answer = gateway({
+        issuer,
+        key,
+        published,
+        store,
+        dialects,
+        log: (event) => tell(run, event),
+      })
+      for (const developer of flags.grantexDeveloper ?? []) {
+        const apiKey = await newGrantexKey(store, developer)
+        run.terminal.err(`API key of ${printable(developer)} at ${issuer}/grantex: ${apiKey}\n`)
+      }
       for (const principal of flags.signIn ?? []) {
         const code = await newSignInCode(store, principal, Math.floor(Date.now() / 1000))
         const link = `${issuer}/sign-in?${new URLSearchParams({ code })}`
@@ -100,7 +121,17 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
   } finally {
     store.close()
     await key.close()
+    await grantex?.close()
   }
+}
+
+/** The key of the Grantex dialect, if that is wanted. */
+async function grantexKey(run: Run, flags: ServeFlags): Promise<Key | undefined> {
+  if (flags.grantex !== undefined) {
+    return await (await run.keyring()).open(flags.grantex, { signal: run.signal })
+  }
+  if (flags.grantexDeveloper === undefined) return undefined
+  throw new SignetError('usage_invalid', '--grantex-developer goes with --grantex')
 }
 
 /** The first operator's key, into a file that only its owner reads. */

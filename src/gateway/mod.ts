@@ -63,3 +63,4 @@ export {
   type StatusValues,
   type Stored,
 } from './store.ts'
+export { type GrantexOptions, grantexRoutes, newGrantexKey } from './grantex.ts'

@@ -64,7 +64,7 @@ export function splitAudit(file: Uint8Array): { lines: Line[]; faults: LineFault
 }
 
 /** A member that is text, else undefined. */
-export function textOf({ json }: Line, name: string): string | undefined {
+export function textOf({ json }: Pick<Line, 'json'>, name: string): string | undefined {
   const member = json.members.get(name)
   return member?.kind === 'string' ? member.value : undefined
 }

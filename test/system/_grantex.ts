@@ -1,0 +1,79 @@
+/**
+ * Grantex's own clients. That of npm is a dependency of the tests; that of PyPI is run by the Python that
+ * `SIGNET_GRANTEX_PYTHON` names. Where that is absent tests are skipped with the reason, and fail if `CI=true`.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import process from 'node:process'
+import { test } from 'node:test'
+import {
+  grantexAuditKey,
+  type GrantexBundle,
+  mintGrantexToken,
+  newGrantexAuditKey,
+} from '../../src/interop/grantex/mod.ts'
+import type { Key } from '../../src/keys/mod.ts'
+
+const python = process.env.SIGNET_GRANTEX_PYTHON
+const isAbsent = python === undefined || !existsSync(python)
+const why = python === undefined ? 'SIGNET_GRANTEX_PYTHON is not set' : `there is no ${python}`
+
+/** A test that needs the Python client. */
+export function pythonTest(name: string, fn: () => unknown): void {
+  const skip = isAbsent && process.env.CI !== 'true' && why
+  test(name, { skip, timeout: 120_000 }, async () => {
+    if (isAbsent) throw new Error(why)
+    await fn()
+  })
+}
+
+/** Runs a script with the Python client; `input` is JSON on its standard input, so is what it prints. */
+export function runPython<T>(script: string, input: unknown): T {
+  const { status, stdout, stderr, error } = spawnSync(python!, ['-c', script], {
+    input: JSON.stringify(input),
+    encoding: 'utf8',
+    maxBuffer: 2 ** 26,
+    env: { ...process.env, PYTHONUTF8: '1' },
+  })
+  if (error) throw error
+  if (status !== 0) throw new Error(`python ended with ${status}: ${stderr}`)
+  return JSON.parse(stdout)
+}
+
+/** The Python client's program, for what takes longer than a moment. */
+export function pythonProgram(): string {
+  return python!
+}
+
+/** A bundle of ours, issued now, with its audit key. */
+export async function someBundle(rsa: Key): Promise<{ bundle: GrantexBundle; audit: Key }> {
+  const now = Math.floor(Date.now() / 1000)
+  const iso = (seconds: number) => new Date(seconds * 1000).toISOString()
+  const { pem } = await newGrantexAuditKey()
+  const grantToken = await mintGrantexToken(
+    {
+      issuer: 'https://signet.example',
+      principal: 'user_1',
+      agent: 'did:grantex:ag_1',
+      developer: 'dev_1',
+      scopes: ['calendar:read', 'email:send'],
+      grant: 'grnt_1',
+      id: 'tok_1',
+      issuedAt: now,
+      expiresAt: now + 3600,
+      depth: 0,
+    },
+    rsa,
+  )
+  const keys = [{ ...rsa.publicKey.jwk, use: 'sig', kid: rsa.publicKey.id }]
+  const bundle = {
+    bundleId: 'bundle_01HX',
+    grantToken,
+    jwksSnapshot: { keys, fetchedAt: iso(now), validUntil: iso(now + 3600) },
+    offlineAuditKey: pem,
+    checkpointAt: now * 1000,
+    syncEndpoint: 'https://signet.example/v1/audit/offline-sync',
+    offlineExpiresAt: iso(now + 3600),
+  }
+  return { bundle, audit: await grantexAuditKey(bundle) }
+}

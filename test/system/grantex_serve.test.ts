@@ -1,0 +1,104 @@
+/** The real client against `signet serve` as it comes: no sandbox, no policy; a person is asked. */
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { test } from 'node:test'
+import {
+  createConsentBundle,
+  createOfflineAuditLog,
+  createOfflineVerifier,
+  syncAuditLog,
+} from '@grantex/gemma'
+import { digestOf } from '../../src/gateway/mod.ts'
+import { makeIssuer, startServer } from './_serve.ts'
+import { inFolder, signet } from './_signet.ts'
+
+const REDIRECT = 'https://app.example/cb'
+const VERIFIER = 'v'.repeat(43)
+
+test('signet serve refuses an API key without the dialect, and a key that is not RS256', () =>
+  inFolder((folder) => {
+    makeIssuer(folder)
+    const serve = (...more: string[]) => {
+      const key = ['--key', 'issuer.pem', '--passphrase-file', 'pw', '--listen', '127.0.0.1:0']
+      return signet(folder, 'serve', '--data', 'data', ...key, ...more).code
+    }
+    assert.equal(serve('--grantex-developer', 'dev_me'), 1)
+    assert.equal(serve('--grantex', 'issuer.pem'), 3)
+  }))
+
+test('a person consents on the page of signet serve, then the real client gets its bundle', {
+  timeout: 120_000,
+}, () =>
+  inFolder(async (folder) => {
+    makeIssuer(folder)
+    const rsa = ['--key', 'rsa.pem', '--algorithm', 'RS256', '--passphrase-file', 'pw']
+    assert.equal(signet(folder, 'keys', 'new', ...rsa).code, 0)
+    const more = ['--grantex', 'rsa.pem', '--grantex-developer', 'dev_me', '--sign-in', 'alice']
+    const server = await startServer(folder, 0, ...more)
+    try {
+      const said = async (pattern: RegExp): Promise<string> => {
+        for (let left = 100; left > 0; left--) {
+          const found = pattern.exec(server.said())?.[1]
+          if (found !== undefined) return found
+          await wait(50)
+        }
+        throw new Error(server.said())
+      }
+      const apiKey = await said(/: (gx_live_[\w-]+)/)
+      const baseUrl = `${server.issuer}/grantex`
+      const post = async (path: string, body: object) => {
+        const answer = await fetch(baseUrl + path, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' },
+          body: JSON.stringify(body),
+        })
+        assert.equal(answer.status, 201, path)
+        return await answer.json()
+      }
+      const scopes = ['calendar:read']
+      const { agentId } = await post('/v1/agents', { name: 'Pi', scopes, redirectUris: [REDIRECT] })
+      const asked = { apiKey, baseUrl, agentId, userId: 'alice', scopes, offlineTTL: '1h' }
+      await assert.rejects(createConsentBundle(asked), /HTTP 403 .*CONSENT_REQUIRED/)
+
+      const { consentUrl } = await post('/v1/authorize', {
+        ...{ agentId, principalId: 'alice', scopes, redirectUri: REDIRECT },
+        codeChallenge: await digestOf(VERIFIER),
+      })
+      const form = (url: string, fields: Record<string, string>, headers = {}) =>
+        fetch(url, {
+          method: 'POST',
+          redirect: 'manual',
+          headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers },
+          body: new URLSearchParams(fields).toString(),
+        })
+      const code = await said(/sign-in\?code=([\w-]+)/)
+      const signedIn = await form(`${server.issuer}/sign-in`, { code, back: '/consent/x' })
+      const cookie = signedIn.headers.get('set-cookie')!.split(';')[0]!
+      const page = await (await fetch(consentUrl, { headers: { cookie } })).text()
+      assert.match(page, /calendar:read/)
+      const token = /name="token" value="([\w-]+)"/.exec(page)![1]!
+      const fields = { token, decision: 'approve', tool: 'calendar:read' }
+      const approved = await form(consentUrl, fields, { cookie })
+      assert.equal(approved.status, 303)
+      const to = new URL(approved.headers.get('location')!)
+      assert.equal(to.origin + to.pathname, REDIRECT)
+      await post('/v1/token', {
+        agentId,
+        code: to.searchParams.get('code'),
+        codeVerifier: VERIFIER,
+      })
+
+      const bundle = await createConsentBundle(asked)
+      const { jwksSnapshot, grantToken, bundleId, offlineAuditKey: signingKey } = bundle
+      const grant = await createOfflineVerifier({ jwksSnapshot }).verify(grantToken)
+      assert.deepEqual([grant.principalDID, grant.scopes], ['alice', scopes])
+      const log = createOfflineAuditLog({ signingKey, logPath: join(folder, 'log') })
+      const { agentDID, grantId } = grant
+      await log.append({ action: 'tool:x', agentDID, grantId, scopes, result: 'success' })
+      const synced = await syncAuditLog(log, { endpoint: bundle.syncEndpoint, apiKey, bundleId })
+      assert.deepEqual(synced, { syncedCount: 1, hasErrors: false, errors: [] })
+    } finally {
+      await server.kill()
+    }
+  }))
