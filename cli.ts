@@ -50,6 +50,17 @@ function runtime(): string {
   return deno !== undefined ? `Deno ${deno}` : bun !== undefined ? `Bun ${bun}` : `Node ${node}`
 }
 
+// Node warns that its ML-DSA and its SQLite are experimental. The first passes a known-answer self-test before it is
+// used, and the second is all that there is; neither is news to whoever runs a command. Other warnings stay.
+const warn = process.listeners('warning')
+process.removeAllListeners('warning')
+process.on('warning', (warning) => {
+  if (warning.name === 'ExperimentalWarning' && /Web Crypto API|SQLite/.test(warning.message)) {
+    return
+  }
+  for (const listener of warn) listener.call(process, warning)
+})
+
 const stop = new AbortController()
 process.once('SIGINT', () => stop.abort())
 const context: CliContext = { backends, terminal, signal: stop.signal }

@@ -29,6 +29,7 @@ import {
   keyOf,
   type KeyProvider,
   type KeyUri,
+  type ListedKey,
   publicKey,
   requireAlgorithm,
   type SignOptions,
@@ -36,6 +37,7 @@ import {
 import { type ClientOptions, type Service, services } from './aws_kms/client.ts'
 import { bytes, garbage, isKey, member, text } from './aws_kms/answers.ts'
 import { openKek } from './aws_kms/kek.ts'
+import { listKeys } from './aws_kms/list.ts'
 import { type KmsUri, parseKmsUri } from './aws_kms/uri.ts'
 
 export type { AwsCredentials, ClientOptions } from './aws_kms/client.ts'
@@ -46,6 +48,12 @@ export interface AwsKmsKeys extends KeyProvider {
   openKek(uri: KeyUri, options?: SignOptions): Promise<Kek>
   /** Makes a symmetric key that wraps keys, at an alias (`file_exists`). */
   generateKek(uri: KeyUri, options?: SignOptions): Promise<Kek>
+  /**
+   * The enabled keys that sign, of a region: `awskms:region=eu-west-1`. A key id narrows the list to that key.
+   * The label is an alias, the id the ARN. Needs kms:ListKeys, and for labels kms:ListAliases; keys that
+   * may not be looked at are left out.
+   */
+  list(uri: KeyUri, options?: SignOptions): Promise<readonly ListedKey[]>
 }
 
 /** How KMS serves an algorithm. */
@@ -157,7 +165,23 @@ export function awsKmsKeys(options: ClientOptions = {}): AwsKmsKeys {
         return await openKek(service, where.keyId, opts)
       })
     },
+
+    async list(uri, opts = {}) {
+      const where = parseKmsUri(uri, { wholeRegion: true })
+      return await within(where, opts, async (service) => {
+        const listed = await listKeys(service, where, opts, publicSide)
+        service.close()
+        return listed
+      })
+    },
   }
+}
+
+/** Algorithm and public key of a key that signs; undefined for any other. */
+async function publicSide(service: Service, keyId: string, where: KmsUri, opts: SignOptions) {
+  const found = await service.call('GetPublicKey', { KeyId: keyId }, opts)
+  if (found.KeyUsage !== 'SIGN_VERIFY') return undefined
+  return fromSpki(bytes(found, 'PublicKey'), where.algorithm)
 }
 
 async function openKey(service: Service, where: KmsUri, opts: SignOptions): Promise<Key> {

@@ -13,7 +13,7 @@ import { Buffer } from 'node:buffer'
 import { readFile } from 'node:fs/promises'
 import process from 'node:process'
 import { type Algorithm, ALGORITHMS } from '../src/algorithms.ts'
-import { type Bytes, equalBytes } from '../src/bytes.ts'
+import { type Bytes, equalBytes, toHex } from '../src/bytes.ts'
 import { isSignetError, SignetError } from '../src/errors.ts'
 import {
   checkAborted,
@@ -22,6 +22,7 @@ import {
   keyOf,
   type KeyProvider,
   type KeyUri,
+  type ListedKey,
   type PublicKey,
   publicKey,
   requireAlgorithm,
@@ -68,26 +69,17 @@ export interface Pkcs11Options {
   readonly load?: LoadModule | undefined
 }
 
-/** A key that {@link Pkcs11Keys.list} found. */
-export interface TokenKey {
-  /** Opens it; holds no PIN and no module path. */
-  readonly uri: string
-  /** CKA_LABEL, empty if it has none. */
-  readonly label: string
-  /** CKA_ID, empty if it has none. */
-  readonly id: Bytes
-  /** Undefined for a kind of key that is not known here. */
-  readonly algorithm: Algorithm | undefined
-}
-
 /** The provider of `pkcs11:`, and what tokens can do beyond signing. */
 export interface Pkcs11Keys extends KeyProvider {
   /** Opens an AES key that wraps keys (`key_usage` if it may not). */
   openKek(uri: KeyUri, options?: SignOptions): Promise<Kek>
   /** Makes an AES-256 key that wraps keys, sensitive and not extractable (`file_exists`). */
   generateKek(uri: KeyUri, options?: SignOptions): Promise<Kek>
-  /** The private keys of a token; `object` and `id` in the URI narrow the list. */
-  list(uri: KeyUri, options?: SignOptions): Promise<readonly TokenKey[]>
+  /**
+   * The private keys of a token; `object` and `id` in the URI narrow the list. CKA_LABEL is the label, CKA_ID
+   * in hexadecimal the id; the URI holds no PIN and no module path.
+   */
+  list(uri: KeyUri, options?: SignOptions): Promise<readonly ListedKey[]>
   /**
    * Puts an X.509 certificate (DER) beside the private key of the URI. Its public key must be that key's
    * (`key_mismatch`); nothing else of it is verified.
@@ -210,15 +202,24 @@ export function pkcs11Keys(options: Pkcs11Options = {}): Pkcs11Keys {
         where,
         opts,
         (session, token) =>
-          findAll(session, templateOf(CK.class.privateKey, where)).map((handle): TokenKey => {
-            const { label, id } = describe(session, handle)
-            return {
-              uri: formatTokenUri(token.label, { label, id }),
-              label,
-              id,
-              algorithm: known(() => algorithmOf(session, handle, where.algorithm ?? 'RS256')),
-            }
-          }),
+          Promise.all(
+            findAll(session, templateOf(CK.class.privateKey, where)).map(
+              async (handle): Promise<ListedKey> => {
+                const found = describe(session, handle)
+                const algorithm = known(() =>
+                  algorithmOf(session, handle, where.algorithm ?? 'RS256')
+                )
+                const raw = algorithm && known(() => publicKeyOf(session, found, algorithm))
+                return {
+                  uri: formatTokenUri(token.label, found),
+                  label: found.label,
+                  id: toHex(found.id),
+                  algorithm,
+                  publicKey: algorithm && raw && await publicKey(algorithm, raw),
+                }
+              },
+            ),
+          ),
       )
     },
 
@@ -274,8 +275,8 @@ async function openKey(token: Token, where: TokenUri, opts: SignOptions): Promis
       if (place.age !== age) place = { age, handle: locate(session).handle }
       module.C_SignInit(handle, signing.mechanism(), place.handle)
       if (always) module.C_Login(handle, CK.user.contextSpecific, pin ?? '')
-      const input = bufferOf(signing.input(bytes))
-      const output = Buffer.alloc(size)
+      const output = session.scratch.subarray(0, size)
+      const input = bufferOf(signing.input(bytes), session.scratch.subarray(size))
       const signature = await holding(
         [handle, input, output],
         () => module.C_SignAsync(handle, input, output),
@@ -283,7 +284,7 @@ async function openKey(token: Token, where: TokenUri, opts: SignOptions): Promis
       if (algorithm.signatureBytes !== undefined && signature.length !== size) {
         throw new SignetError('key_backend_unavailable', 'the token’s signature has a wrong length')
       }
-      return Uint8Array.from(signature)
+      return new Uint8Array(signature)
     }, { signal })
   // A public object that lies beside the wrong key is found out here, not at the first verifier.
   const probe = signing.mode === 'message'
@@ -302,9 +303,12 @@ async function openKey(token: Token, where: TokenUri, opts: SignOptions): Promis
   })
 }
 
-/** A copy that lies somewhere even if it is empty: the addon hands an empty buffer on as a null pointer. */
-function bufferOf(bytes: Uint8Array): Buffer {
-  const buffer = Buffer.alloc(bytes.length + 1)
+/**
+ * A copy, in `room` if it fits there. It lies somewhere even if it is empty: the addon hands an empty buffer on as
+ * a null pointer.
+ */
+function bufferOf(bytes: Uint8Array, room: Buffer): Buffer {
+  const buffer = bytes.length < room.length ? room : Buffer.alloc(bytes.length + 1)
   buffer.set(bytes)
   return buffer.subarray(0, bytes.length)
 }
@@ -400,7 +404,8 @@ function known<T>(work: () => T): T | undefined {
   try {
     return work()
   } catch (error) {
-    if (isSignetError(error, 'algorithm_unsupported')) return undefined
+    // One odd key must not hide the others.
+    if (isSignetError(error) && !isSignetError(error, 'key_backend_unavailable')) return undefined
     throw error
   }
 }

@@ -6,9 +6,9 @@
  *
  * Every row is measured in alternation with openssl and told as the median of its ratios to the run
  * of openssl just before it: what else the machine does then hits both. `openssl x2` is two processes
- * at once, the most that two threads can reach. The reference implementation `model_signing` takes
- * part if it is on PATH or named by SIGNET_MODEL_SIGNING: its `sign key`, for its 1.1.1 has no command
- * that only hashes. Its times include starting Python.
+ * at once, the most that two threads can reach. Whole processes that hash and sign: `signet model sign`, run by
+ * the runtime that runs this; the reference implementation `model_signing` and `aumai-modelseal`, where they are
+ * on PATH or named by SIGNET_MODEL_SIGNING and SIGNET_MODELSEAL.
  */
 import { execFile } from 'node:child_process'
 import { generateKeyPairSync, randomFillSync } from 'node:crypto'
@@ -16,6 +16,7 @@ import { appendFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { folderTree } from '../backends/fs.ts'
 
@@ -58,10 +59,48 @@ async function makeFolder(root: string, name: string, size: number, count: numbe
   return folder
 }
 
-/** The command of the reference implementation, or `undefined`. */
-async function findReference(): Promise<string | undefined> {
-  const command = process.env.SIGNET_MODEL_SIGNING ?? 'model_signing'
-  return await run(command, ['--version']).then(() => command, () => undefined)
+/** A program that hashes and signs a folder. */
+interface Peer {
+  readonly name: string
+  sign(folder: string): Promise<unknown>
+}
+
+/** Those of the programs that are here. `root` takes their keys and what they write. */
+async function findPeers(root: string): Promise<Peer[]> {
+  const key = join(root, 'key.pem')
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  await writeFile(key, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
+  const out = join(root, 'out')
+  const cli = fileURLToPath(new URL('../cli.ts', import.meta.url))
+  const own = process.versions.deno === undefined ? [cli] : ['run', '-A', cli]
+  const peers = [{
+    name: 'signet model sign',
+    command: process.execPath,
+    version: [...own, '--version'],
+    args: (folder: string) => [
+      ...[...own, 'model', 'sign', folder, '--key', key, '--insecure-clear-key'],
+      ...['--out', out, '--force'],
+    ],
+  }, {
+    name: 'model_signing',
+    command: process.env.SIGNET_MODEL_SIGNING ?? 'model_signing',
+    version: ['--version'],
+    args: (folder: string) => ['sign', 'key', folder, '--private_key', key, '--signature', out],
+  }, {
+    name: 'aumai-modelseal',
+    command: process.env.SIGNET_MODELSEAL ?? 'aumai-modelseal',
+    version: ['--version'],
+    args: (folder: string) => [
+      ...['sign', '--model-dir', folder, '--key', key, '--signer-id', 'bench', '--output', out],
+    ],
+  }]
+  const here = await Promise.all(
+    peers.map(({ command, version }) => run(command, version).then(() => true, () => false)),
+  )
+  return peers.filter((_, i) => here[i]).map(({ name, command, args }) => ({
+    name,
+    sign: (folder) => run(command, args(folder)),
+  }))
 }
 
 async function seconds(work: () => Promise<unknown>): Promise<number> {
@@ -100,10 +139,7 @@ try {
       work: () => Promise.all([openssl(), openssl()]),
     },
   ]
-  const reference = await findReference()
-  const key = join(root, 'key.pem')
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  await writeFile(key, privateKey.export({ type: 'pkcs8', format: 'pem' }))
+  const peers = await findPeers(root)
   for (
     const [name, folder, bytes, files] of [
       ['1 file', one, total, 1],
@@ -116,11 +152,9 @@ try {
       const work = () => hashFolder(folder, workers)
       rows.push({ name: `${name}, ${workers} worker${workers > 1 ? 's' : ''}`, bytes, files, work })
     }
-    if (reference !== undefined) {
-      const signature = join(root, 'model.sig')
-      const work = () =>
-        run(reference, ['sign', 'key', folder, '--private_key', key, '--signature', signature])
-      rows.push({ name: `${name}, model_signing`, bytes, files, work })
+    for (const peer of peers) {
+      const work = () => peer.sign(folder)
+      rows.push({ name: `${name}, ${peer.name}`, bytes, files, work })
     }
   }
 
@@ -166,10 +200,10 @@ try {
       ),
     )
   } else {
-    say(`${'openssl dgst -sha256'.padEnd(34)}${opensslRate.toFixed(0).padStart(7)} MB/s   1.00`)
+    say(`${'openssl dgst -sha256'.padEnd(42)}${opensslRate.toFixed(0).padStart(7)} MB/s   1.00`)
     for (const { name, mbPerSecond, filesPerSecond, ratioToOpenssl } of results) {
       say(
-        name.padEnd(34) +
+        name.padEnd(42) +
           `${mbPerSecond.toFixed(0).padStart(7)} MB/s ${ratioToOpenssl.toFixed(2).padStart(6)}  ${
             filesPerSecond.toFixed(0).padStart(7)
           } files/s`,

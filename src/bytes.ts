@@ -43,13 +43,17 @@ export function utf8(text: string): Bytes {
   if (!text.isWellFormed()) {
     throw new SignetError('encoding_invalid', 'text holds a lone surrogate')
   }
-  return new TextEncoder().encode(text)
+  return ENCODER.encode(text)
 }
+
+// Making one costs more than a short text does; neither keeps anything from one text to the next.
+const ENCODER = new TextEncoder()
+const DECODER = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** UTF-8 as text; malformed UTF-8 is refused (`encoding_invalid`), a byte order mark is kept. */
 export function fromUtf8(bytes: Uint8Array, what: string = 'text'): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    return DECODER.decode(bytes)
   } catch (cause) {
     throw new SignetError('encoding_invalid', `${what} is not valid UTF-8`, { cause })
   }

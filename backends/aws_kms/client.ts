@@ -13,6 +13,8 @@ export type Operation =
   | 'Encrypt'
   | 'GenerateDataKey'
   | 'GetPublicKey'
+  | 'ListAliases'
+  | 'ListKeys'
   | 'ScheduleKeyDeletion'
   | 'Sign'
 

@@ -10,7 +10,7 @@ import { type KeyUri, parseKeyUri, uriAttributes } from '../../src/keys/mod.ts'
 
 /** What a URI says. Nothing of it is secret: credentials come from the SDK's own chain. */
 export interface KmsUri {
-  /** Key id, alias (`alias/…`) or ARN. */
+  /** Key id, alias (`alias/…`) or ARN; empty for all of a region. */
   readonly keyId: string
   /** Undefined: the SDK's own default. */
   readonly region: string | undefined
@@ -20,11 +20,18 @@ export interface KmsUri {
   readonly algorithm: AlgorithmName | undefined
 }
 
-/** Takes an `awskms:` URI apart. Errors: `uri_malformed`. */
-export function parseKmsUri(uri: KeyUri): KmsUri {
+/**
+ * Takes an `awskms:` URI apart. With `wholeRegion` it need not name a key, whose id is empty then.
+ * Errors: `uri_malformed`.
+ */
+export function parseKmsUri(
+  uri: KeyUri,
+  { wholeRegion = false }: { readonly wholeRegion?: boolean } = {},
+): KmsUri {
   const { keyId, endpoint, attributes } = uri.rest.startsWith('//') ? slashed(uri) : listed(uri)
   // The characters of ids, aliases and ARNs (KMS API reference, CreateAlias and KeyId).
-  if (!/^[A-Za-z0-9:/_+=,.@-]{1,2048}$/.test(keyId)) throw malformed('it names no key')
+  const isKey = /^[A-Za-z0-9:/_+=,.@-]{1,2048}$/.test(keyId)
+  if (!isKey && !(wholeRegion && keyId === '')) throw malformed('it names no key')
   const arn = /^arn:[a-z-]+:kms:([a-z0-9-]+):[0-9]{12}:(?:key|alias)\/./.exec(keyId)
   if (keyId.startsWith('arn:') && arn === null) throw malformed('the ARN is not one of KMS')
   const region = attributes.get('region') ?? arn?.[1]

@@ -58,7 +58,7 @@ export function findOne(session: Session, objectClass: number, where: TokenUri):
   const [handle] = handles
   if (handle === undefined) {
     throw new SignetError('key_not_found', 'the token has no such key', {
-      remedy: 'list its keys: with the vendor’s tool, or Pkcs11Keys.list',
+      remedy: 'list its keys: signet keys list --key pkcs11:token=…',
     })
   }
   if (handles.length > 1) {

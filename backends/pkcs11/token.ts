@@ -6,6 +6,7 @@
  * sessions of that age are given up, the token is looked for again, and the work is done once more: once.
  * The addon computes on another thread, so a slow token blocks nobody.
  */
+import { Buffer } from 'node:buffer'
 import { createHash, randomBytes } from 'node:crypto'
 import { SignetError } from '../../src/errors.ts'
 import { checkAborted } from '../../src/keys/mod.ts'
@@ -27,7 +28,12 @@ export interface Session {
   readonly age: number
   /** For keys that want the PIN before each use. */
   readonly pin: string | undefined
+  /** Room for what goes in and comes out; of one call at a time, like the session. */
+  readonly scratch: Buffer
 }
+
+/** A digest and the longest signature fit in. */
+const SCRATCH = 2048
 
 /** Options of {@link Token.use}. */
 export interface UseOptions {
@@ -120,7 +126,7 @@ export class Token {
     for (let first = true;; first = false) {
       let session: Session | undefined
       try {
-        session = await this.#take(options)
+        session = this.#idleNow(options) ?? await this.#take(options)
         const result = await work(session)
         this.#give(session, options.write === true)
         return result
@@ -136,16 +142,22 @@ export class Token {
     }
   }
 
-  async #take({ signal, write }: UseOptions): Promise<Session> {
+  /** An idle session, without a turn of the event loop; undefined if there is none. */
+  #idleNow({ signal, write }: UseOptions): Session | undefined {
     checkAborted(signal)
+    if (write) return undefined
+    if (this.#users < 1) throw new SignetError('key_closed', 'the key was closed')
+    const idle = this.#idle.pop()
+    if (idle !== undefined) this.#busy++
+    return idle
+  }
+
+  async #take(options: UseOptions): Promise<Session> {
+    const { signal, write } = options
     if (write) return this.#open(CK.session.rw)
     for (;;) {
-      if (this.#users < 1) throw new SignetError('key_closed', 'the key was closed')
-      const idle = this.#idle.pop()
-      if (idle !== undefined) {
-        this.#busy++
-        return idle
-      }
+      const idle = this.#idleNow(options)
+      if (idle !== undefined) return idle
       if (this.#busy < this.#max) {
         try {
           const session = this.#open(0)
@@ -188,7 +200,14 @@ export class Token {
   #open(mode: number): Session {
     const { slot } = this.#locate()
     const handle = this.#module.C_OpenSession(slot, CK.session.serial | mode)
-    const session = { module: this.#module, handle, slot, age: this.#age, pin: this.#pin?.text }
+    const session = {
+      module: this.#module,
+      handle,
+      slot,
+      age: this.#age,
+      pin: this.#pin?.text,
+      scratch: Buffer.alloc(SCRATCH),
+    }
     try {
       this.#logIn(handle)
     } catch (error) {

@@ -16,30 +16,36 @@ import {
   type VerifiedBundle,
 } from '../grants/mod.ts'
 import type { Key } from '../keys/mod.ts'
-import { action, EXIT_CODES, group, withKeys } from './command.ts'
+import { obtain, type ObtainFlags } from './bundle_obtain.ts'
+import { requested, type RequestFlags } from './bundle_request.ts'
+import { action, EXIT_CODES, group, several, wholeNumber, withKeys } from './command.ts'
 import type { CliContext, Run } from './context.ts'
 import {
   configOf,
   type DeviceFlags,
   isRunning,
   opened,
-  pinned,
-  readConfig,
   withDevice,
   withParts,
-  writeConfig,
 } from './device_folder.ts'
+import { duration } from './grant_terms.ts'
 import { printable } from './text.ts'
+
+/** Where a browser brings the answer to, unless told otherwise. */
+const REDIRECT = 'http://127.0.0.1:8788/callback'
 
 const EXAMPLES = `
 Examples:
   signet keys new --key device.pem --algorithm Ed25519
-  signet bundle pull https://gateway.example --device agent --key device.pem --pin gateway.jwks
+  signet bundle request https://gateway.example --device agent --key device.pem --pin gateway.jwks \\
+      --agent agt_01 --scope calendar:read
   signet bundle status agent --tool calendar:read
   signet bundle refresh agent
   signet sync agent
 
 A device is a folder: device.json (which key, and whose bundles count), state (sealed), log (what it did).
+A request prints a link; whoever opens it and approves gives the device its bundle. The agent must be registered with
+${REDIRECT} at the server. pull gets a bundle that was given before.
 The pinned keys decide whom the device believes: get them over a way you trust.`
 
 /** The group. */
@@ -50,16 +56,23 @@ export function bundleCommands(context: CliContext): Command {
     'get what a device takes offline, look at it, and renew it',
   )
     .addHelpText('after', EXAMPLES)
-  withKeys(bundle.command('pull'))
+  withObtain(bundle.command('request'))
+    .description('ask for authority, have somebody decide in a browser, and keep the bundle')
+    .argument('<server>', "the server's URL")
+    .requiredOption('--agent <id>', 'the agent, as it is registered at the server')
+    .option('--redirect <uri>', 'where the answer comes, as registered', REDIRECT)
+    .option('--scope <name>', 'a tool that may be called with any arguments', several)
+    .option('--capability <file>', 'tools with constraints on their arguments, as JSON')
+    .option('--limits <file>', 'how often, how much, with whose approval, as JSON')
+    .option('--lifetime <time>', 'how long it is valid: seconds, or 30m, 12h, 7d', duration)
+    .option('--offline-age <time>', 'how long without contact; default: the server says', duration)
+    .option('--depth <n>', 'how often it may be passed on', wholeNumber)
+    .option('--audience <uri>', 'for whom', several)
+    .option('--principal <name>', 'who is to be asked')
+    .action(action(context, request))
+  withObtain(bundle.command('pull'))
     .description('get the bundle of a device key, verify it, and keep it')
     .argument('<server>', "the server's URL, or with --file its name, as in bundles")
-    .requiredOption('--device <dir>', 'folder of the device, made if need be')
-    .option('--key <uri>', "the device's Ed25519 key; needed the first time")
-    .option(
-      '--pin <file>',
-      "the server's public keys: PEM, JWK, JWKS or keyset; needed the first time",
-    )
-    .option('--kek <uri>', 'what seals the state; default: made of the device key')
     .option('--bundle <id>', 'which, if the key has several')
     .option('--file <file>', 'take the bundle from a file, without a network')
     .action(action(context, pull))
@@ -75,41 +88,41 @@ export function bundleCommands(context: CliContext): Command {
   return bundle
 }
 
-interface PullFlags extends DeviceFlags {
-  readonly device: string
-  readonly pin?: string
-  readonly kek?: string
+/** Adds the flags of commands that get a bundle. */
+function withObtain(command: Command): Command {
+  return withKeys(command)
+    .requiredOption('--device <dir>', 'folder of the device, made if need be')
+    .option('--key <uri>', "the device's Ed25519 key; needed the first time")
+    .option(
+      '--pin <file>',
+      "the server's public keys: PEM, JWK, JWKS or keyset; needed the first time",
+    )
+    .option('--kek <uri>', 'what seals the state; default: made of the device key')
+}
+
+async function request(run: Run, flags: RequestFlags, server: string): Promise<void> {
+  await obtain(
+    run,
+    flags,
+    server,
+    (key, issuer) => requested(run, key, issuer, flags),
+    (device) => answer(run, device.report(), device),
+  )
+}
+
+interface PullFlags extends ObtainFlags {
   readonly bundle?: string
   readonly file?: string
 }
 
 async function pull(run: Run, flags: PullFlags, server: string): Promise<void> {
-  const { device: folder } = flags
-  const before = await readConfig(run, folder)
-  const issuer = server.replace(/\/$/, '')
-  if (before !== undefined && before.trusted.issuer !== issuer) {
-    throw new SignetError('usage_invalid', `the device in ${folder} belongs to another server`, {
-      remedy: 'give each server a folder of its own',
-    })
-  }
-  const key = flags.key ?? before?.key
-  if (key === undefined || flags.pin === undefined && before === undefined) {
-    throw new SignetError('usage_invalid', 'the first time, --key and --pin are needed', {
-      remedy:
-        'make a key with signet keys new, and get the keys of the server over a way you trust',
-    })
-  }
-  const trusted = flags.pin === undefined ? before!.trusted : await pinned(run, issuer, flags.pin)
-  const config = { key, kek: flags.kek ?? before?.kek, trusted }
-  await withParts(run, folder, config, flags, async (options, opening) => {
-    const pulled = await bundleFor(run, opening, issuer, flags)
-    await opened(options, run, async (device) => {
-      if ('file' in pulled) await device.enroll(pulled.file)
-      else await device.heard(pulled)
-      await writeConfig(run, folder, config)
-      answer(run, device.report(), device)
-    })
-  })
+  await obtain(
+    run,
+    flags,
+    server,
+    (key, issuer) => bundleFor(run, key, issuer, flags),
+    (device) => answer(run, device.report(), device),
+  )
 }
 
 async function bundleFor(

@@ -1,5 +1,4 @@
 /** `signet demo log`: a log under load whose writer is killed, a proof, and three ways to cheat. */
-import { spawn } from 'node:child_process'
 import {
   cpSync,
   mkdtempSync,
@@ -13,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import process from 'node:process'
 import type { Run } from './context.ts'
+import { self } from './demo_self.ts'
 import { stage } from './demo_stage.ts'
 
 /** Runs the demo; 0 only if nothing acknowledged was lost and every cheat was noticed. */
@@ -133,13 +133,6 @@ function parse(json: string): Record<string, unknown> {
 function newest(folder: string): string {
   const widths = readdirSync(folder).map(Number).sort((a, b) => a - b)
   return join(folder, String(widths.at(-1)))
-}
-
-/** This program as a process of its own. */
-function self(script: string, args: readonly string[]) {
-  const flags = 'Deno' in globalThis && /\.ts$/.test(script) ? ['run', '-A', script] : [script]
-  const program = /\.(ts|js|mjs)$/.test(script) ? flags : []
-  return spawn(process.execPath, [...program, ...args], { stdio: ['pipe', 'pipe', 'ignore'] })
 }
 
 /** Feeds events as fast as they are taken, and kills the writer once it has acknowledged a few hundred. */

@@ -9,8 +9,16 @@ import type { Run } from './context.ts'
 export interface Stage {
   /** Says what comes next. */
   scene(title: string): void
-  /** Runs a command line and checks its exit code. Gives what it printed on standard output. */
-  command(args: readonly string[], expected: number, why: string): Promise<string>
+  /**
+   * Runs a command line and checks its exit code. Gives what it printed on standard output. `watch` hears what it says
+   * on standard error while it runs.
+   */
+  command(
+    args: readonly string[],
+    expected: number,
+    why: string,
+    watch?: (text: string) => void,
+  ): Promise<string>
   /** Holds something that was seen against what was promised. */
   check(ok: boolean, why: string): void
   /** Says how it went; the exit code of the demo. */
@@ -23,13 +31,16 @@ export function stage(run: Run): Stage {
   const say = (text: string) => run.json ? undefined : run.terminal.out(text + '\n')
   return {
     scene: (title) => say(`\n== ${title}`),
-    async command(args, expected, why) {
+    async command(args, expected, why, watch) {
       let [out, err] = ['', '']
       say(`$ signet ${args.map(shown).join(' ')}`)
       const terminal = {
         ...run.terminal,
         out: (text: string) => void (out += text),
-        err: (text: string) => void (err += text),
+        err(text: string) {
+          err += text
+          watch?.(text)
+        },
         interactive: false,
       }
       const exit = await main(args, { ...run, terminal }, '')

@@ -42,6 +42,7 @@ Examples:
   signet keys new --key alice-pq.pem --algorithm ML-DSA-65-Ed25519
   signet keys show --key alice.keys.json --jwks > jwks.json
   signet keys rotate --keyset alice.keys.json --key alice-2.pem --until 2027-01-01
+  signet keys list --key "pkcs11:token=ci?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=pin"
   signet keys follow --keyset alice.as-I-know-her.json --rotations alice.keys.json.rotations
 
 Algorithms: ${Object.keys(ALGORITHMS).join(', ')}.
@@ -80,9 +81,10 @@ export function keysCommands(context: CliContext): Command {
     .option('--jwk', 'as JWK')
     .option('--jwks', 'as JWK Set, for publication')
     .action(action(context, show))
-  common(keys.command('list'))
-    .description('list the members of keysets')
-    .argument('<keyset...>', 'keyset files')
+  withKeys(keys.command('list'))
+    .description('list the members of keysets, or the keys of a token or a KMS')
+    .argument('[keyset...]', 'keyset files')
+    .option('--key <uri>', 'a store: pkcs11:token=NAME?module-path=…, awskms:region=REGION')
     .action(action(context, list))
   withKeys(keys.command('rotate'))
     .description('make a new primary key; the old one still verifies')
@@ -150,7 +152,15 @@ async function show(
   else run.answer(await describe(key), await describeText(key))
 }
 
-async function list(run: Run, _flags: CommonFlags, files: string[]): Promise<void> {
+async function list(
+  run: Run,
+  flags: CommonFlags & { key?: string },
+  files: string[],
+): Promise<void> {
+  if ((flags.key === undefined) === (files.length === 0)) {
+    throw new SignetError('usage_invalid', 'give either keyset files or a store with --key')
+  }
+  if (flags.key !== undefined) return await listStore(run, flags.key)
   const keysets = await Promise.all(files.map((file) => readKeyset(run, file)))
   const rows = keysets.flatMap((keyset) =>
     keyset!.members.map((member) => ({
@@ -173,6 +183,25 @@ async function list(run: Run, _flags: CommonFlags, files: string[]): Promise<voi
     printable(row.key ?? ''),
   ])
   run.answer(rows, table(text))
+}
+
+/** The public thumbprint is what keysets and publishers know a key by. */
+async function listStore(run: Run, uri: string): Promise<void> {
+  const keys = await (await run.keyring()).list(uri, { signal: run.signal })
+  const rows = keys.map(({ uri, label, id, algorithm, publicKey }) => ({
+    label,
+    id,
+    algorithm: algorithm?.name,
+    thumbprint: publicKey?.id,
+    key: uri,
+  }))
+  const text = rows.map(({ label, algorithm, thumbprint, key }) => [
+    printable(label),
+    algorithm ?? 'unknown kind',
+    thumbprint ?? 'no public key',
+    printable(key),
+  ])
+  run.answer(rows, rows.length === 0 ? 'the store has no keys that sign' : table(text))
 }
 
 async function rotateKey(run: Run, flags: RotateFlags): Promise<void> {

@@ -26,6 +26,11 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
     async (context) => (await import('./log.ts')).logCommands(context),
   ],
   [
+    'grant',
+    'give authority, pass on less of it, check it, take it back',
+    async (context) => (await import('./grant.ts')).grantCommands(context),
+  ],
+  [
     'serve',
     'give grants, take the logs of devices in, and take authority back',
     async (context) => (await import('./serve.ts')).serveCommand(context),

@@ -4,7 +4,7 @@ import type { Bytes } from '../bytes.ts'
 import { isSignetError, SignetError } from '../errors.ts'
 import type { Key } from '../keys/mod.ts'
 import { readCertificates } from '../certificates/mod.ts'
-import { MAX_BUNDLE_BYTES } from '../envelope/mod.ts'
+import { MAX_BUNDLE_BYTES, parseRotations } from '../envelope/mod.ts'
 import {
   certificateChainFor,
   METADATA_NAMES,
@@ -14,8 +14,9 @@ import {
   sealModel,
   SHARD_SIZE,
   type Trust,
-  trustOf as trustOfPublishers,
+  trustFollowing,
   unverifiedStatement,
+  type VerifiedPublishers,
   verifyModel,
 } from '../models/mod.ts'
 import { DIGEST_BYTES, type DigestAlgorithm } from '../crypto/mod.ts'
@@ -58,8 +59,10 @@ interface SignFlags extends CommonFlags, ModelMetadata {
 
 interface VerifyFlags extends CommonFlags, OwnerFlags {
   readonly publishers?: string
+  readonly rotations?: string[]
   readonly key?: string[]
   readonly root?: string[]
+  readonly identity?: string
   readonly skipCertificateExpiry?: boolean
   readonly signature?: string[]
   readonly only?: string[]
@@ -132,8 +135,10 @@ export function modelCommands(context: CliContext): Command {
     .option('--signature <file>', 'the bundle; default: model.sig in the folder', several)
     .option('--key <file>', 'whom to trust: PEM, JWK, JWKS, keyset, or a key URI', several)
     .option('--root <file>', 'a root certificate to trust, PEM or DER', several)
+    .option('--identity <name>', 'whom a certificate must name: its subject or alternative name')
     .option('--publishers <file>', 'whom to trust: a publishers file, see: signet publishers')
     .option('--owner <file>', "its owner's public key, the first time", several)
+    .option('--rotations <file>', "a publisher's statements of new keys, to be followed", several)
     .option('--skip-certificate-expiry', 'accept seals whose certificates have expired since')
     .option('--only <path>', 'look at this file or folder only', several)
     .option('--ignore <path>', 'let a path and all below it be there unsealed', several)
@@ -240,18 +245,43 @@ async function verify(run: Run, flags: VerifyFlags, model: string): Promise<numb
 }
 
 async function trustOf(run: Run, flags: VerifyFlags): Promise<Trust> {
-  const { key = [], root = [], publishers } = flags
+  const { key = [], root = [], identity, publishers } = flags
+  if (identity !== undefined && root.length === 0) {
+    throw new SignetError(
+      'usage_invalid',
+      '--identity says whom a certificate must name; --root is missing',
+    )
+  }
+  if (flags.rotations !== undefined && publishers === undefined) {
+    throw new SignetError('usage_invalid', '--rotations are followed from --publishers', {
+      remedy: 'for a keyset of your own: signet keys follow',
+    })
+  }
   const roots = await Promise.all(root.map((file) => certificates(run, file)))
   const keys = await trustOfKeys(run, key)
   const listed = publishers === undefined
     ? undefined
-    : trustOfPublishers(await openPublishers(run, publishers, flags))
+    : await trustOfList(run, await openPublishers(run, publishers, flags), flags)
   return {
     // The list comes first: what it says of a key, revoked perhaps, counts more than the bare key.
     signers: [...listed?.signers ?? [], ...keys.signers],
-    roots: [...listed?.roots ?? [], ...roots.flat().map((certificate) => ({ certificate }))],
+    roots: [
+      ...listed?.roots ?? [],
+      ...roots.flat().map((certificate) => ({ certificate, identity })),
+    ],
     threshold: listed?.threshold,
   }
+}
+
+async function trustOfList(
+  run: Run,
+  list: VerifiedPublishers,
+  { rotations = [] }: VerifyFlags,
+): Promise<Trust> {
+  const chains = await Promise.all(
+    rotations.map(async (file) => parseRotations(await run.backends.readFile(file, MAX_KEY_FILE))),
+  )
+  return await trustFollowing(list, chains, Math.floor(Date.now() / 1000))
 }
 
 function reportToJson(report: ModelReport): unknown {

@@ -60,14 +60,28 @@ export function isEd25519Point(publicKey: Uint8Array): boolean {
   return isSquare((y * y - 1n) * (D25519 * y * y + 1n) % P25519)
 }
 
-/** Euler's criterion for a value that is not 0. */
+/**
+ * Euler's criterion for a value that is not 0: its power (p − 1) / 2 = 2^254 − 10. The exponent has a one in nearly
+ * every bit, so powers 2^n − 1 are doubled up (as RFC 8032 implementations do to take roots): half the products.
+ */
 function isSquare(value: bigint): boolean {
-  let [result, base] = [1n, value]
-  for (let exponent = (P25519 - 1n) / 2n; exponent > 0n; exponent >>= 1n) {
-    if (exponent & 1n) result = result * base % P25519
-    base = base * base % P25519
+  const squared = (base: bigint, times: number) => {
+    for (let i = 0; i < times; i++) base = base * base % P25519
+    return base
   }
-  return result === 1n
+  const times = (a: bigint, b: bigint) => a * b % P25519
+  /** From the powers 2^a − 1 and 2^b − 1 the one 2^(a+b) − 1. */
+  const join = (high: bigint, low: bigint, lowBits: number) => times(squared(high, lowBits), low)
+  const two = times(value, squared(value, 1)) // 2^2 − 1
+  const five = join(join(two, two, 2), value, 1)
+  const ten = join(five, five, 5)
+  const twenty = join(ten, ten, 10)
+  const forty = join(twenty, twenty, 20)
+  const fifty = join(forty, ten, 10)
+  const hundred = join(fifty, fifty, 50)
+  const all = join(join(hundred, hundred, 100), fifty, 50) // 2^250 − 1
+  // 2^254 − 10 = 16 · (2^250 − 1) + 6
+  return times(squared(all, 4), squared(two, 1)) === 1n
 }
 
 function number(bigEndian: Uint8Array): bigint {

@@ -29,6 +29,8 @@ export interface EngineOptions {
   readonly engine?: EngineName | undefined
   /** Context string: ML-DSA's (FIPS 204 §5.2) or the composite's application context. Default empty. */
   readonly context?: Uint8Array | undefined
+  /** The public key went through {@link checkPublic} before, which is not cheap. */
+  readonly checked?: boolean | undefined
 }
 
 const PARTS: Halves<Algorithm> = { mlDsa: ALGORITHMS['ML-DSA-65'], ed25519: ALGORITHMS['Ed25519'] }
@@ -107,7 +109,7 @@ export async function rawVerifier(
   publicKey: Uint8Array,
   options: EngineOptions = {},
 ): Promise<RawVerifier> {
-  checkPublic(algorithm, publicKey)
+  if (options.checked !== true) checkPublic(algorithm, publicKey)
   if (algorithm.family === 'composite') {
     const keys = splitPublic(publicKey)
     return compositeVerifier({

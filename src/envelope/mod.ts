@@ -31,6 +31,7 @@ export {
 } from './jws.ts'
 export {
   appendRotation,
+  claimedRotations,
   followRotations,
   formatRotations,
   parseRotations,

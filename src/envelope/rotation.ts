@@ -170,6 +170,17 @@ async function followOne(
   return rotate(keyset, statement.to, undefined, until)
 }
 
+/**
+ * What the statements of a chain say, oldest first, keys by their ids. NOTHING of it is verified: it is for
+ * finding the keys that {@link followRotations} is then to start from.
+ */
+export async function claimedRotations(
+  chain: readonly Envelope[],
+): Promise<{ readonly name: string; readonly from: string; readonly to: string }[]> {
+  const statements = await Promise.all(chain.map(readStatement))
+  return statements.map(({ name, from, to }) => ({ name, from, to: to.id }))
+}
+
 /** Reads a file of statements. Nothing of it is verified. Errors: `rotation_malformed`, and those of JSON. */
 export function parseRotations(file: Uint8Array): Envelope[] {
   const value = parseJson(file, { what: 'rotations', maxBytes: MAX_BYTES })

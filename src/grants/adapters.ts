@@ -4,7 +4,8 @@
  */
 import { isSignetError } from '../errors.ts'
 import type { JsonObject } from '../json.ts'
-import type { ActOptions, Device } from './device.ts'
+import type { Device } from './device.ts'
+import type { ActOptions } from './device_parts.ts'
 
 /** The tool's name in the grant, and who acts. */
 export interface AdapterOptions {
@@ -20,6 +21,7 @@ export interface McpToolResult {
   readonly content: readonly { readonly type: string; readonly [member: string]: unknown }[]
   /** True: the tool says that it failed. */
   readonly isError?: boolean | undefined
+  /** Whatever else there is. */
   readonly [member: string]: unknown
 }
 
@@ -33,6 +35,18 @@ export interface McpExtra {
 
 /** A handler of an MCP tool with arguments. */
 export type McpHandler<A, E, R> = (args: A, extra: E) => R | Promise<R>
+
+/** A handler of an MCP tool that takes no arguments: servers call it with `extra` alone. */
+export type BareMcpHandler<E, R> = (extra: E) => R | Promise<R>
+
+/** As {@link guardMcpTool}, for a tool without arguments. */
+export function guardBareMcpTool<E extends McpExtra | undefined, R extends McpToolResult>(
+  handler: BareMcpHandler<E, R>,
+  options: AdapterOptions,
+): (extra: E) => Promise<R | McpToolResult> {
+  const guarded = guardMcpTool((_args: JsonObject, extra: E) => handler(extra), options)
+  return (extra) => guarded({}, extra)
+}
 
 /**
  * Guards the handler of an MCP tool. A denial is a result with `isError`, which the model reads, and not a fault of

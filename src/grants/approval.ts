@@ -91,8 +91,10 @@ export async function heldApprovals(
   for (const text of texts.slice(0, MAX_APPROVALS)) {
     try {
       const jws = parseJws(text)
+      const { kid } = jws.header
+      if (typeof kid !== 'string' || !named.has(kid) || held.has(kid)) continue
       const approver = await approverKey(jws)
-      if (!named.has(approver.id) || held.has(approver.id)) continue
+      if (approver.id !== kid) continue
       const { payload } = await verifyJws(jws, approver, { typ: APPROVAL_TYPE })
       const claims = claimsJson(payload)
       const { jti, iat, exp } = claims

@@ -47,8 +47,8 @@ export function grantVerifier(
   return {
     async verify(chain, now = Date.now() / 1000) {
       checkSizes(chain)
-      // No token that is one holds a newline.
-      const text = chain.join('\n')
+      // With the lengths in front: the same text cut elsewhere is another chain.
+      const text = `${chain.map(({ length }) => length)} ${chain.join('')}`
       const grant = known.get(text)
       if (grant === undefined) {
         const fresh = await verifyGrant(chain, pinned, { ...rest, now })

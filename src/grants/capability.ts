@@ -90,8 +90,12 @@ export function checkCall(capability: Capability, tool: string, args: unknown): 
       return refused('arguments_malformed', `the arguments of ${name(tool)} are not an object`)
     }
     if (map.size === 0) return ALLOWED
-    for (const argument of Object.keys(args)) {
-      if (!map.has(argument)) {
+    if (!isPlain(args)) {
+      return refused('arguments_malformed', `the arguments of ${name(tool)} are not a plain object`)
+    }
+    // All that is there: what is not enumerable, or named by a symbol, would reach the tool too.
+    for (const argument of Reflect.ownKeys(args)) {
+      if (typeof argument !== 'string' || !map.has(argument)) {
         return refused('argument_unexpected', `${name(tool)} takes no argument ${name(argument)}`)
       }
     }
@@ -122,7 +126,14 @@ function refused(code: CallRefusal, reason: string): CallDecision {
 }
 
 function name(text: unknown): string {
-  return quoted(String(text))
+  return typeof text === 'string' ? quoted(text) : `that is no text but a ${typeof text}`
+}
+
+/** An object without a prototype, or with that of object literals (of any realm): it inherits no arguments. */
+function isPlain(value: object): boolean {
+  const prototype: object | null = Object.getPrototypeOf(value)
+  return prototype === null ||
+    Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, 'hasOwnProperty')
 }
 
 /** What makes a child wider than its parent; undefined if nothing does (I4). */

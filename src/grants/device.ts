@@ -7,17 +7,26 @@
  * So nothing happens that the log does not know of, and what was begun when the power went is told at the
  * next start.
  */
-import { equalBytes, fromBase64, toBase64Url, utf8 } from '../bytes.ts'
+import { fromBase64, toBase64Url, utf8 } from '../bytes.ts'
 import { ERROR_KINDS, type ErrorCode, isSignetError, SignetError } from '../errors.ts'
 import { canonicalize, type JsonObject } from '../json.ts'
-import { fromJwk, type Key, type PublicKey, publicKey } from '../keys/mod.ts'
+import type { Key } from '../keys/mod.ts'
 import { type Log, type LogEvent, portableSha256 } from '../log/mod.ts'
 import { authorizeCall, type Decision } from './authorize.ts'
 import type { AcknowledgedHead, VerifiedBundle } from './bundle.ts'
+import { checkHead, newestTime } from './device_heads.ts'
 import type { DeviceLedger } from './device_ledger.ts'
 import type { UnresolvedIntent } from './device_log.ts'
-import { type DeviceState, type DeviceStorage, rootText, type StateSealer } from './device_state.ts'
+import type {
+  ActContext,
+  ActOptions,
+  DeviceLog,
+  DeviceParts,
+  ServerContact,
+} from './device_parts.ts'
+import { type DeviceState, rootText } from './device_state.ts'
 import { thumbprintUri } from './holder_key.ts'
+import { withLearned } from './learned.ts'
 import {
   isForged,
   type OfflineAuthority,
@@ -27,77 +36,9 @@ import {
   openOffline,
 } from './offline.ts'
 import type { VerifiedGrant } from './verified.ts'
-import type { TrustedIssuer } from './verify.ts'
 
-/** Settings of a device that may be left out. */
-export interface DeviceSettings {
-  /** Who this device is in the eyes of grants with an audience. Default: the thumbprint URI of its key. */
-  readonly audience?: string | undefined
-  /** The time, in milliseconds since 1970. Default `Date.now`. */
-  readonly clock?: (() => number) | undefined
-  /**
-   * What an intent says of the arguments: their SHA-256 (default), themselves, or a commitment that only the
-   * opening beside the log explains. Few possible arguments are guessed from their digest.
-   */
-  readonly record?: 'digest' | 'plain' | 'private' | undefined
-  /** With so many entries that the server has not acknowledged, actions are refused. Default one million. */
-  readonly maxWaiting?: number | undefined
-}
-
-/** What a tool is told besides its arguments. */
-export interface ActContext {
-  /** Index of the intent in the log. */
-  readonly intent: number
-  /** The grant's id. */
-  readonly grant: string
-  /** As given to {@link Device.act}. */
-  readonly signal?: AbortSignal | undefined
-}
-
-/** Options of {@link Device.act}. */
-export interface ActOptions {
-  /** Approvals of this very call, where the grant asks for some. */
-  readonly approvals?: readonly string[] | undefined
-  /** Trace id for the log. */
-  readonly trace?: string | undefined
-  /** Handed to the tool; once it is given, nothing new is begun. */
-  readonly signal?: AbortSignal | undefined
-}
-
-/** What came from the server. */
-export interface ServerContact {
-  /** The server's clock, seconds since 1970, as its answer over a connection that was authenticated says. */
-  readonly serverTime?: number | undefined
-  /** What the server has of the log. */
-  readonly acknowledged?: AcknowledgedHead | undefined
-  /** The bundle was taken back. */
-  readonly revoked?: {
-    readonly at?: number | undefined
-    readonly reason?: string | undefined
-  } | undefined
-  /** A bundle, newer or not. */
-  readonly bundle?: string | undefined
-}
-
-/** What a {@link Device} is made of; `openDevice` puts it together. */
-export interface DeviceParts {
-  readonly key: Key
-  readonly storage: DeviceStorage
-  readonly sealer: StateSealer
-  readonly trusted: readonly TrustedIssuer[]
-  readonly settings: DeviceSettings
-  readonly state: DeviceState
-  readonly found: readonly OfflineFinding[]
-  readonly ledger: DeviceLedger
-  readonly log: Log | undefined
-  readonly unresolved: readonly UnresolvedIntent[]
-  readonly torn: boolean
-  /** Index of the last action in the log, as far as it was read; -1: none. */
-  readonly lastAction: number
-  /** The newest generation of the state that the log names. */
-  readonly namedGeneration: number
-  openLog(origin: string): Promise<Log>
-}
+/** So many entries after the last state a new one is written, or opening had to read ever more of the log. */
+const SAVE_EVERY = 65_536
 
 /** An open device. Made by `openDevice`. */
 export class Device {
@@ -116,9 +57,12 @@ export class Device {
   #fault: OfflineFinding | undefined
   #log: Log | undefined
   #lastAction: number
+  /** The newest generation of the state that the log names. */
+  #named: number
   /** Intents, and their outcomes once they are in the log. */
   readonly #running = new Map<number, number | undefined>()
   #saving: Promise<unknown> = Promise.resolve()
+  #catchingUp = false
   #closed: Promise<void> | undefined
 
   /** Use `openDevice`. */
@@ -133,6 +77,7 @@ export class Device {
     this.#ledger = parts.ledger
     this.#log = parts.log
     this.#lastAction = parts.lastAction
+    this.#named = parts.namedGeneration
   }
 
   /** Called by `openDevice`: opens the bundle that the state holds, and tells what was left open. */
@@ -164,8 +109,8 @@ export class Device {
     return this.#authority?.grant
   }
 
-  /** The log; undefined before the first bundle names it. To be read: entries are appended by acting. */
-  get log(): Log | undefined {
+  /** The log, to be read; undefined before the first bundle names it. Entries are appended by acting. */
+  get log(): DeviceLog | undefined {
     return this.#log
   }
 
@@ -176,7 +121,7 @@ export class Device {
   }
 
   /** What the server said of the bundle's end, if it did. */
-  get revoked(): DeviceState['revoked'] {
+  get revoked(): ServerContact['revoked'] {
     return this.#state.revoked
   }
 
@@ -227,10 +172,12 @@ export class Device {
     const report = this.report(tool)
     const log = this.#log
     if (!report.ok || log === undefined) throw await this.#deny(tool, text, report)
-    const { bundle } = this.#authority!
-    const grant = this.#authority!.grant!
+    // A bundle that comes meanwhile decides about the next action.
+    const authority = this.#authority!
+    const { bundle } = authority
+    const grant = authority.grant!
     this.#checkBacklog(log)
-    const decision = await this.#decide(grant, tool, copy, report.time, options)
+    const decision = await this.#decide(authority, tool, copy, report.time, options)
     if (!decision.allowed) {
       const finding = { code: codeOf(decision.code), message: decision.reason }
       throw await this.#deny(tool, text, { ...report, worst: finding, findings: [finding] })
@@ -332,14 +279,13 @@ export class Device {
   }
 
   async #decide(
-    grant: VerifiedGrant,
+    authority: OfflineAuthority,
     tool: string,
     args: JsonObject,
     now: number,
     { approvals }: ActOptions,
   ): Promise<Decision> {
-    const authority = this.#authority!
-    return await authorizeCall(grant, {
+    return await authorizeCall(authority.grant!, {
       tool,
       args,
       possession: 'held-here',
@@ -351,17 +297,28 @@ export class Device {
     })
   }
 
-  #checkBacklog(log: Log): void {
+  #backlog(log: Log): number {
     const { maxWaiting = 1_000_000 } = this.#parts.settings
-    if (log.size - (this.#state.acknowledged?.size ?? 0) < maxWaiting) return
-    throw new SignetError('sync_backlog', `${maxWaiting} entries wait for the server`, {
-      remedy: 'sync first',
-    })
+    return (log.size - (this.#state.acknowledged?.size ?? 0)) / maxWaiting
   }
 
-  /** Logs a denial and gives its error. A log that cannot take it does not make it less of a denial. */
+  #checkBacklog(log: Log): void {
+    if (this.#backlog(log) < 1) return
+    const { maxWaiting } = this.#parts.settings
+    throw new SignetError(
+      'sync_backlog',
+      `${maxWaiting ?? 'a million'} entries wait for the server`,
+      {
+        remedy: 'sync first',
+      },
+    )
+  }
+
+  /** Logs a denial and gives its error. A log that cannot take it does not make it less of one. */
   async #deny(tool: string, text: string | undefined, report: OfflineReport): Promise<SignetError> {
     const denial = offlineError(report)
+    // Who is denied over and over must not fill the disk.
+    if (this.#log !== undefined && this.#backlog(this.#log) >= 2) return denial
     try {
       const appended = await this.#log?.append({
         type: 'action.denied',
@@ -387,6 +344,12 @@ export class Device {
     this.#lastAction = Math.max(this.#lastAction, index)
     if (this.#state.waitingSince === undefined) {
       this.#state = { ...this.#state, waitingSince: time }
+    }
+    if (index - this.#state.log.size >= SAVE_EVERY && !this.#catchingUp) {
+      this.#catchingUp = true
+      this.#saving = this.#saving.then(() => this.#save({}, undefined, undefined))
+        .catch(() => {}) // the next one may do better; until then opening takes longer
+        .finally(() => this.#catchingUp = false)
     }
   }
 
@@ -427,7 +390,7 @@ export class Device {
     if (authority !== undefined) {
       const { bundle } = authority
       const log = this.#log ??= await this.#parts.openLog(bundle.log.origin)
-      await this.#checkHead(log, bundle.log.acknowledged)
+      await checkHead(log, bundle.log.acknowledged)
       const again = before.bundleId === bundle.id
       event = { type: again ? 'device.refreshed' : 'device.enrolled' }
       const keys = bundle.keys.map(({ jwk }) => ({ ...jwk }))
@@ -441,7 +404,7 @@ export class Device {
     }
     if (contact.acknowledged !== undefined && this.#log !== undefined) {
       const { size, root } = contact.acknowledged
-      await this.#checkHead(this.#log, contact.acknowledged)
+      await checkHead(this.#log, contact.acknowledged)
       change = { ...change, acknowledged: { size, root: rootText(root) } }
       const told = this.#lastAction < size
       change = { ...change, waitingSince: told ? undefined : before.waitingSince ?? now }
@@ -449,13 +412,15 @@ export class Device {
     if (contact.revoked !== undefined && before.revoked === undefined) {
       event ??= { type: 'device.synced', outcome: 'revoked' }
       change = { ...change, revoked: contact.revoked }
+      // It counts from now on, whatever becomes of the disk.
+      this.#state = { ...this.#state, revoked: contact.revoked }
     }
     if (live) {
       const time = contact.serverTime ?? now
       change = { ...change, lastContact: time }
       if (contact.serverTime !== undefined && authority !== undefined) {
         // The server's clock is the only one that may set the mark back, and only with a fresh bundle.
-        const logTime = (this.#log?.size ?? 0) > 0 ? await this.#logTime() : 0
+        const logTime = (this.#log?.size ?? 0) > 0 ? await newestTime(this.#log!) : 0
         change = {
           ...change,
           newestTime: Math.max(time, authority.bundle.issuedAt),
@@ -506,32 +471,6 @@ export class Device {
     return authority
   }
 
-  /** The server's head must be a head of this log. */
-  async #checkHead(log: Log, head: AcknowledgedHead | undefined): Promise<void> {
-    if (head === undefined || head.size === 0) return
-    const { size } = await log.checkpoint()
-    if (head.size > size) {
-      throw new SignetError(
-        size <= 1 ? 'log_replaced' : 'log_rolled_back',
-        `the server has ${head.size} entries of the log, the device ${size}`,
-        { remedy: 'keep this state for inquiry, and enrol the device anew' },
-      )
-    }
-    const root = await log.view().hash({ start: 0, end: head.size })
-    if (equalBytes(root, head.root)) return
-    throw new SignetError('log_forked', 'the server has another log than the device', {
-      remedy: 'keep this state for inquiry, and enrol the device anew',
-    })
-  }
-
-  async #logTime(): Promise<number> {
-    const log = this.#log!
-    await log.checkpoint()
-    const view = log.view()
-    const { time } = JSON.parse(new TextDecoder().decode(await view.entry(view.head.size - 1)))
-    return Date.parse(time)
-  }
-
   /** Writes the state, then the entry that names it: a state older than the log's newest was put back. */
   async #save(
     change: Partial<DeviceState>,
@@ -551,18 +490,21 @@ export class Device {
     const next: DeviceState = {
       ...this.#state,
       ...change,
-      generation: Math.max(this.#state.generation, this.#parts.namedGeneration) + 1,
+      generation: Math.max(this.#state.generation, this.#named) + 1,
       log: head === undefined
         ? this.#state.log
         : { origin: head.origin, size, root: rootText(head.root) },
       pending,
       ledger: this.#ledger.snapshot(size),
     }
-    await storage.save(next.generation, await sealer.seal(next))
+    // A state that was put back is not made the newest by writing it anew: only a bundle from the server does that.
+    const damaged = this.#found.length > 0 && authority === undefined
+    if (!damaged) await storage.save(next.generation, await sealer.seal(next))
     // While it was written, time went by and actions may have begun to wait.
     const { newestTime, waitingSince } = this.#state
     this.#state = {
       ...next,
+      generation: damaged ? this.#state.generation : next.generation,
       newestTime: 'newestTime' in change && authority !== undefined
         ? next.newestTime
         : Math.max(next.newestTime, newestTime),
@@ -579,6 +521,7 @@ export class Device {
     if (event === undefined || log === undefined) return
     const bundle = this.#authority?.bundle
     const data = { state: next.generation, bundle: bundle?.id, generation: bundle?.generation }
+    this.#named = next.generation
     await log.append({ ...event, data })
   }
 }
@@ -595,20 +538,4 @@ function codeOf(code: string): ErrorCode {
 function nameOf(error: unknown): string {
   if (isSignetError(error)) return error.code
   return error instanceof Error ? error.name.slice(0, 64).toWellFormed() : typeof error
-}
-
-/** Pinned issuers, each with the keys that its last bundle brought. Nobody becomes an issuer by a bundle. */
-export async function withLearned(
-  trusted: readonly TrustedIssuer[],
-  learned: DeviceState['issuers'],
-): Promise<readonly TrustedIssuer[]> {
-  return await Promise.all(trusted.map(async ({ issuer, keys }) => {
-    const more = learned.filter((one) => one.issuer === issuer).flatMap((one) => one.keys)
-    return { issuer, keys: [...keys, ...await Promise.all(more.map(keyOfJwk))] }
-  }))
-}
-
-async function keyOfJwk(jwk: JsonObject): Promise<PublicKey> {
-  const { algorithm, publicKey: raw } = fromJwk(jwk)
-  return await publicKey(algorithm, raw)
 }

@@ -121,7 +121,7 @@ export function deviceHttp(key: Key, options: DeviceHttpOptions = {}): DeviceHtt
         if (answer.status !== undefined && !PASSING.includes(answer.status) && !stale && !twice) {
           throw refusal(answer)
         }
-        const wanted = stale ? 0 : retryAfter(answer.headers, serverTime)
+        const wanted = stale ? 0 : retryAfter(answer.headers, serverTime ?? now())
         const wait = stale ? 0 : wanted ?? FIRST_WAIT * 2 ** (attempt - 1) * (0.5 + random())
         if (attempt >= attempts || (wanted ?? 0) > maxWait) throw failure(answer, attempt, wanted)
         if (stale) offset = serverTime - now()
@@ -176,13 +176,13 @@ function timeOf(headers: Headers | undefined): number | undefined {
 }
 
 /** Milliseconds that the server wants to be left alone (RFC 9110 §10.2.3). */
-function retryAfter(headers: Headers | undefined, serverTime: number | undefined) {
+function retryAfter(headers: Headers | undefined, time: number): number | undefined {
   const text = headers?.get('retry-after')
   if (text === null || text === undefined) return undefined
   if (/^[0-9]{1,9}$/.test(text)) return Number(text) * 1000
   const until = Date.parse(text)
   if (Number.isNaN(until)) return undefined
-  return Math.max(0, until - (serverTime ?? Date.now() / 1000) * 1000)
+  return Math.max(0, until - time * 1000)
 }
 
 function refusal({ status, body }: Attempt & { readonly status: number }): SignetError {

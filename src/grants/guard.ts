@@ -7,14 +7,15 @@
  */
 import { SignetError } from '../errors.ts'
 import type { JsonObject, JsonValue } from '../json.ts'
-import type { ActOptions, Device } from './device.ts'
+import type { Device } from './device.ts'
+import type { ActOptions } from './device_parts.ts'
 
-/** A function of any kind. */
+/** What can be guarded: a function of any kind. */
 // deno-lint-ignore no-explicit-any -- parameters of functions compare the wrong way round for unknown
-type AnyFunction = (...args: any[]) => unknown
+export type GuardableFunction = (...args: any[]) => unknown
 
 /** How a call becomes a tool and arguments. */
-export interface GuardOptions<F extends AnyFunction = AnyFunction> {
+export interface GuardOptions<F extends GuardableFunction = GuardableFunction> {
   /** What acts. */
   readonly device: Pick<Device, 'act'>
   /** The tool, or scope: its name in the grant. */
@@ -32,12 +33,12 @@ export interface GuardOptions<F extends AnyFunction = AnyFunction> {
 }
 
 /** A guarded function: the same, and asynchronous. */
-export type Guarded<F extends AnyFunction> = (
+export type Guarded<F extends GuardableFunction> = (
   ...params: Parameters<F>
 ) => Promise<Awaited<ReturnType<F>>>
 
 /** Guards one function. */
-export function guard<F extends AnyFunction>(run: F, options: GuardOptions<F>): Guarded<F> {
+export function guard<F extends GuardableFunction>(run: F, options: GuardOptions<F>): Guarded<F> {
   const tool = toolOf(options)
   const { device, args } = options
   if (typeof run !== 'function') throw new TypeError('guard() takes a function; see guardObject()')
@@ -65,7 +66,7 @@ export type MethodGuards<T> = {
 
 /** A guarded object: the methods that were named, and nothing else. */
 export type GuardedObject<T, G> = {
-  readonly [K in keyof G & keyof T]: T[K] extends AnyFunction ? Guarded<T[K]> : never
+  readonly [K in keyof G & keyof T]: T[K] extends GuardableFunction ? Guarded<T[K]> : never
 }
 
 /**

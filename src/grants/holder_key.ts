@@ -3,7 +3,7 @@
  * are kept: checking a point of a curve and importing it costs more than a signature.
  */
 import { fromJwk, type PublicKey, publicKey } from '../keys/mod.ts'
-import { isSignetError } from '../errors.ts'
+import { isSignetError, type SignetError } from '../errors.ts'
 import type { JsonObject } from '../json.ts'
 import { THUMBPRINT_URI } from './claims.ts'
 import { malformed } from './sizes.ts'
@@ -12,36 +12,50 @@ import { valueKey } from './values.ts'
 const MAX_KEPT = 512
 
 /** Least recently used first. Public keys only, and nothing about whether anybody trusts them. */
-const kept = new Map<string, PublicKey>()
+const kept = new Map<string, Promise<PublicKey>>()
 
 /** The public key of a JWK out of a token whose signature holds. Errors: `grant_malformed`. */
-export async function holderKey(jwk: JsonObject): Promise<PublicKey> {
+export function holderKey(jwk: JsonObject): Promise<PublicKey> {
   const name = nameOf(jwk)
+  if (name === undefined) return Promise.reject(noKey())
   const known = kept.get(name)
-  if (known !== undefined) {
+  // One that turns out to be no key is not kept for long, but who asks meanwhile gets the same answer.
+  const key = known ?? readKey(jwk).catch((error) => {
     kept.delete(name)
-    kept.set(name, known)
-    return known
+    throw error
+  })
+  kept.delete(name)
+  kept.set(name, key)
+  if (kept.size > MAX_KEPT) {
+    for (const oldest of kept.keys()) {
+      kept.delete(oldest)
+      break
+    }
   }
+  return key
+}
+
+async function readKey(jwk: JsonObject): Promise<PublicKey> {
   try {
     const { algorithm, publicKey: raw } = fromJwk(jwk)
-    const key = await publicKey(algorithm, raw)
-    if (kept.size >= MAX_KEPT) { for (const [oldest] of [...kept].slice(0, 1)) kept.delete(oldest) }
-    kept.set(name, key)
-    return key
+    return await publicKey(algorithm, raw)
   } catch (error) {
     if (!isSignetError(error)) throw error
-    throw malformed('the holder key is no public key of a known kind', 'cnf.jwk')
+    throw noKey()
   }
 }
 
+function noKey(): SignetError {
+  return malformed('the holder key is no public key of a known kind', 'cnf.jwk')
+}
+
 /** One text per JWK. */
-function nameOf(jwk: JsonObject): string {
+function nameOf(jwk: JsonObject): string | undefined {
   const { kty, crv, x } = jwk
   const isPlain = kty === 'OKP' && crv === 'Ed25519' && typeof x === 'string' &&
     Object.keys(jwk).length === 3
   // Canonical JSON begins with a brace, so no other JWK has this name.
-  return isPlain ? `Ed25519 ${x}` : valueKey(jwk)!
+  return isPlain ? `Ed25519 ${x}` : valueKey(jwk)
 }
 
 /**

@@ -1,4 +1,31 @@
-/** The grants room: authority as a chain of tokens, each narrower than the one before. */
+/**
+ * The grants room: authority as a chain of tokens, each narrower than the one before.
+ *
+ * ```ts
+ * import { ALGORITHMS, authorizeCall, generateKey, issueGrant, narrowGrant, verifyGrant } from '@signet/signet'
+ *
+ * const [issuer, agent, helper] = await Promise.all([1, 2, 3].map(() => generateKey(ALGORITHMS.Ed25519)))
+ * const tools = { read_file: { path: { constraint_type: 'one_of', values: ['/a', '/b'] } } }
+ * const chain = await issueGrant(issuer!, {
+ *   issuer: 'https://example.com',
+ *   holder: agent!.publicKey,
+ *   tools,
+ *   lifetime: 3600,
+ *   maxDepth: 1,
+ * })
+ *
+ * // The agent passes less on, alone and offline.
+ * const less = { read_file: { path: { constraint_type: 'exact', value: '/a' } } }
+ * const longer = await narrowGrant(chain, agent!, { holder: helper!.publicKey, tools: less, lifetime: 60 })
+ *
+ * const grant = await verifyGrant(longer, [{ issuer: 'https://example.com', keys: [issuer!.publicKey] }])
+ * const call = { tool: 'read_file', args: { path: '/b' }, possession: 'held-here' } as const
+ * const decision = await authorizeCall(grant, call)
+ * console.assert(!decision.allowed && decision.code === 'argument_denied')
+ * ```
+ *
+ * @module
+ */
 export { amountUnits, UNITS_IN_ONE } from './amount.ts'
 export { APPROVAL_TYPE, type ApprovedCall, argumentsHash, signApproval } from './approval.ts'
 export {
@@ -25,7 +52,9 @@ export {
 export {
   type AdapterOptions,
   type AiTool,
+  type BareMcpHandler,
   guardAiTool,
+  guardBareMcpTool,
   guardMcpTool,
   type McpExtra,
   type McpHandler,
@@ -33,19 +62,21 @@ export {
 } from './adapters.ts'
 export {
   guard,
+  type GuardableFunction,
   type Guarded,
   type GuardedObject,
   guardObject,
   type GuardOptions,
   type MethodGuards,
 } from './guard.ts'
-export {
-  type ActContext,
-  type ActOptions,
-  type Device,
-  type DeviceSettings,
-  type ServerContact,
-} from './device.ts'
+export type { Device } from './device.ts'
+export type {
+  ActContext,
+  ActOptions,
+  DeviceLog,
+  DeviceSettings,
+  ServerContact,
+} from './device_parts.ts'
 export type { UnresolvedIntent } from './device_log.ts'
 export {
   deviceKek,
@@ -62,6 +93,7 @@ export {
   type DeviceHttpOptions,
   type Fetch,
 } from './device_http.ts'
+export { type BundleRequest, type BundleWish, requestBundle } from './request_bundle.ts'
 export {
   listBundles,
   pullBundle,
@@ -82,28 +114,28 @@ export {
   verifyOffline,
   type VerifyOfflineOptions,
 } from './offline.ts'
+export { acceptSync, type AcceptSyncOptions, type SyncOutcome } from './sync.ts'
 export {
-  acceptSync,
-  type AcceptSyncOptions,
   type EntryVerdict,
   formatSyncAnswer,
   formatSyncHead,
   type LogVerdict,
   MAX_SYNC_BYTES,
   MAX_SYNC_ENTRIES,
-  type MemorySyncStore,
-  memorySyncStore,
   parseSyncAnswer,
   parseSyncMessage,
   SYNC_MEDIA_TYPE,
   type SyncAnswer,
+  type SyncMessageHead,
+  type SyncProbe,
+} from './sync_message.ts'
+export {
+  type MemorySyncStore,
+  memorySyncStore,
   type SyncEntry,
   type SyncHead,
-  type SyncMessageHead,
-  type SyncOutcome,
-  type SyncProbe,
   type SyncStore,
-} from './sync.ts'
+} from './sync_store.ts'
 export {
   checkStatusListAge,
   openStatusList,

@@ -155,7 +155,7 @@ export class OfflineAuthority {
     }
     if (grant !== undefined) {
       if (grant.issuedAt > time + skew) add('grant_not_yet_valid', 'the grant is from the future')
-      if (time >= grant.expiresAt + skew) add('grant_expired', 'the grant has expired')
+      if (time >= grant.expiresAt) add('grant_expired', 'the grant has expired')
     }
     for (const list of this.#lists.values()) {
       try {

@@ -1,6 +1,6 @@
 /** Looking at a device whose log somebody else is writing: by its state alone. */
 import { fromBase64 } from '../bytes.ts'
-import { withLearned } from './device.ts'
+import { withLearned } from './learned.ts'
 import { deviceKek, loadState, stateSealer } from './device_state.ts'
 import { thumbprintUri } from './holder_key.ts'
 import { type OfflineReport, verifyOffline } from './offline.ts'

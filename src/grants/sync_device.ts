@@ -9,7 +9,8 @@ import { isObject, type JsonValue, parseJson } from '../json.ts'
 import { checkAborted, type Key } from '../keys/mod.ts'
 import { exportRange, type LogView, type VerifiedCheckpoint } from '../log/mod.ts'
 import type { AcknowledgedHead } from './bundle.ts'
-import type { Device, ServerContact } from './device.ts'
+import type { Device } from './device.ts'
+import type { ServerContact } from './device_parts.ts'
 import {
   type DeviceAnswer,
   type DeviceHttp,
@@ -23,7 +24,7 @@ import {
   parseSyncAnswer,
   SYNC_MEDIA_TYPE,
   type SyncAnswer,
-} from './sync.ts'
+} from './sync_message.ts'
 
 /** Options of {@link syncDevice}. */
 export interface SyncDeviceOptions extends DeviceHttpOptions {

@@ -43,6 +43,7 @@ export interface GrantParts {
 export class VerifiedGrant {
   readonly #nominal = true
   readonly #capability: Capability
+  readonly #claims: JsonObject
   /** The leaf's hash, which commits to every link above it: two grants of one id are one grant. */
   readonly id: string
   /** Who gave the authority: `iss` of the root. */
@@ -65,8 +66,6 @@ export class VerifiedGrant {
   readonly scopes: readonly string[]
   /** The tokens, root first. */
   readonly links: readonly VerifiedLink[]
-  /** All claims of the leaf, those too that nobody here knows. Not to be changed. */
-  readonly claims: JsonObject
   /** True if some link has limits. */
   readonly isLimited: boolean
   /** True if some link has a status to be asked for. */
@@ -88,10 +87,15 @@ export class VerifiedGrant {
     this.tools = Object.freeze([...capability.keys()])
     this.scopes = Object.freeze(this.tools.filter((tool) => capability.get(tool)!.size === 0))
     this.links = Object.freeze(links)
-    this.claims = parts.claims
+    this.#claims = parts.claims
     this.isLimited = links.some(({ limits }) => limits !== undefined)
     this.isRevocable = links.some(({ status }) => status !== undefined)
     Object.freeze(this)
+  }
+
+  /** All claims of the leaf, those too that nobody here knows; each time a copy. */
+  get claims(): JsonObject {
+    return structuredClone(this.#claims)
   }
 
   /**

@@ -250,15 +250,17 @@ const FEED = 1024
  * Errors: `too_large`; `encoding_invalid` for what is not one whole ZLIB stream.
  */
 export async function inflate(packed: Uint8Array, maxBytes: number): Promise<Bytes> {
-  let at = 0
-  const source = new ReadableStream<BufferSource>({
-    pull(controller) {
-      if (at >= packed.length) return controller.close()
-      controller.enqueue(owned(packed.slice(at, at + FEED)))
-      at += FEED
-    },
-  }, { highWaterMark: 0 })
-  const reader = source.pipeThrough(new DecompressionStream('deflate')).getReader()
+  const { readable, writable } = new DecompressionStream('deflate')
+  const writer = writable.getWriter()
+  const reader = readable.getReader()
+  writer.closed.catch(() => {}) // told by what is read and written
+  const feeding = (async () => {
+    for (let at = 0; at < packed.length; at += FEED) {
+      await writer.write(owned(packed.slice(at, at + FEED)))
+    }
+    await writer.close()
+  })()
+  feeding.catch(() => {}) // looked at below, once all is read
   let out = new Uint8Array(Math.min(maxBytes, 4 * packed.length + 1024))
   let length = 0
   try {
@@ -276,8 +278,10 @@ export async function inflate(packed: Uint8Array, maxBytes: number): Promise<Byt
       out.set(value, length)
       length += value.length
     }
+    await feeding
   } catch (cause) {
     reader.cancel().catch(() => {})
+    writer.abort().catch(() => {})
     if (cause instanceof SignetError) throw cause
     throw new SignetError('encoding_invalid', 'it is no ZLIB stream', { cause })
   }

@@ -1,9 +1,9 @@
 /**
  * A key: a handle that signs. The private half may be anywhere; the handle never gives it out.
  */
-import type { SigningMode } from '../algorithms.ts'
+import type { Algorithm, SigningMode } from '../algorithms.ts'
 import { type Bytes, owned } from '../bytes.ts'
-import { checkInput, type SigningInput } from '../crypto/mod.ts'
+import { checkInput, mlDsaMu, type SigningInput } from '../crypto/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
 import type { PublicKey } from './public_key.ts'
 
@@ -51,16 +51,28 @@ export async function signMessage(
   return signature
 }
 
+/** What to hand to a key for a message, in the first of its modes that fits the algorithm. */
 async function inputFor(key: Key, message: Uint8Array): Promise<SigningInput> {
-  const { hash, name } = key.publicKey.algorithm
-  const mode = key.modes.find((one) =>
-    one === 'message' || (one === 'digest' && hash !== undefined)
-  )
-  if (mode === undefined) {
-    throw new SignetError('mode_unsupported', `this ${name} key signs neither message nor digest`)
+  const { publicKey: { algorithm, raw }, modes } = key
+  for (const mode of modes) {
+    const bytes = await INPUTS[mode](algorithm, raw, message)
+    if (bytes !== undefined) return { mode, bytes }
   }
-  if (mode === 'message') return { mode, bytes: message }
-  return { mode, bytes: new Uint8Array(await crypto.subtle.digest(hash!, owned(message))) }
+  throw new SignetError('mode_unsupported', `this ${algorithm.name} key has no mode for a message`)
+}
+
+/** The message in the form of each mode; undefined where the algorithm has no such form. */
+const INPUTS: Readonly<
+  Record<
+    SigningMode,
+    (algorithm: Algorithm, raw: Bytes, message: Uint8Array) => Promise<Uint8Array | undefined>
+  >
+> = {
+  'message': (_algorithm, _raw, message) => Promise.resolve(message),
+  'digest': async ({ hash }, _raw, message) =>
+    hash && new Uint8Array(await crypto.subtle.digest(hash, owned(message))),
+  'external-mu': async ({ family }, raw, message) =>
+    family === 'ml-dsa' ? await mlDsaMu(raw, message) : undefined,
 }
 
 /** What a backend brings to {@link keyOf}. */

@@ -42,7 +42,14 @@ export {
   type ScryptCost,
 } from './pbes2.ts'
 export { fromPem, type PemBlock, pemDigest, toPem } from './pem.ts'
-export { type KeyProvider, type Keyring, keyring, lazyKeys, requireAlgorithm } from './provider.ts'
+export {
+  type KeyProvider,
+  type Keyring,
+  keyring,
+  lazyKeys,
+  type ListedKey,
+  requireAlgorithm,
+} from './provider.ts'
 export { type PublicKey, publicKey, type PublicKeyOptions, thumbprint } from './public_key.ts'
 export { type KeyUri, parseKeyUri, percentBytes, toPercent, uriAttributes } from './uri.ts'
 export {

@@ -3,7 +3,25 @@ import type { Algorithm } from '../algorithms.ts'
 import { SignetError } from '../errors.ts'
 import type { Kek } from './kek.ts'
 import type { Key, SignOptions } from './key.ts'
+import type { PublicKey } from './public_key.ts'
 import { type KeyUri, parseKeyUri } from './uri.ts'
+
+/** A key that a store has. */
+export interface ListedKey {
+  /** Opens it. Holds no secret and nothing of how the store is reached but its name. */
+  readonly uri: string
+  /** What the store calls it; empty if it has no name. */
+  readonly label: string
+  /** What the store knows it by; empty if by nothing but its name. */
+  readonly id: string
+  /** Undefined for a kind of key that is not known here. */
+  readonly algorithm: Algorithm | undefined
+  /**
+   * Its public half, undefined where the store shows none. That it belongs to the private one is not tried
+   * out: opening does that.
+   */
+  readonly publicKey: PublicKey | undefined
+}
 
 /**
  * Opens keys of one URI scheme. `open` throws `key_not_found` when the store is fine and has no such
@@ -26,6 +44,8 @@ export interface KeyProvider {
   openKek?(uri: KeyUri, options?: SignOptions): Promise<Kek>
   /** Makes a key that encrypts other keys, where there is none of that name (`file_exists`). */
   generateKek?(uri: KeyUri, options?: SignOptions): Promise<Kek>
+  /** The keys that sign, of a store that the URI names; what else the URI says narrows the list. */
+  list?(uri: KeyUri, options?: SignOptions): Promise<readonly ListedKey[]>
 }
 
 /** Throws `algorithm_unsupported` for an algorithm that a provider does not declare. */
@@ -46,6 +66,8 @@ export interface Keyring {
   openKek(uri: string, options?: SignOptions): Promise<Kek>
   /** Makes one. */
   generateKek(uri: string, options?: SignOptions): Promise<Kek>
+  /** Lists the keys of a store; `usage_invalid` where the provider has no lists. */
+  list(uri: string, options?: SignOptions): Promise<readonly ListedKey[]>
 }
 
 /** Puts providers together. */
@@ -74,6 +96,11 @@ export function keyring(...providers: readonly KeyProvider[]): Keyring {
       const { provider, uri } = find(text)
       if (provider.generateKek === undefined) throw noKeks(uri.scheme)
       return await provider.generateKek(uri, options)
+    },
+    list: async (text, options) => {
+      const { provider, uri } = find(text)
+      if (provider.list === undefined) throw noList(uri.scheme)
+      return await provider.list(uri, options)
     },
   }
 }
@@ -105,7 +132,18 @@ export function lazyKeys(
       if (loaded.generateKek === undefined) throw noKeks(scheme)
       return await loaded.generateKek(uri, options)
     },
+    list: async (uri, options) => {
+      const loaded = await provider()
+      if (loaded.list === undefined) throw noList(scheme)
+      return await loaded.list(uri, options)
+    },
   }
+}
+
+function noList(scheme: string): SignetError {
+  return new SignetError('usage_invalid', `${scheme}: keys are not listed`, {
+    remedy: 'a keyset file lists its members: signet keys list FILE',
+  })
 }
 
 function noKeks(scheme: string): SignetError {

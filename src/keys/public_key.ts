@@ -54,7 +54,7 @@ export async function publicKey(
     },
     jwk,
     async verify(message: Uint8Array | SigningInput, signature: Uint8Array) {
-      verifier ??= rawVerifier(algorithm, bytes, options)
+      verifier ??= rawVerifier(algorithm, bytes, { ...options, checked: true })
       const input = message instanceof Uint8Array
         ? { mode: 'message', bytes: message } as const
         : message

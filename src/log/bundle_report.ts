@@ -24,7 +24,7 @@ export interface BundleFault {
 }
 
 /** What a bundle says by itself. Plain data, so that it may come from another thread. */
-export interface BundleReport {
+export interface EntryBundleReport {
   /** Root over the leaves, if there are 256. */
   readonly root?: Bytes | undefined
   /** The leaves, if there are fewer. */
@@ -54,7 +54,7 @@ export type BundleChecker = (
   range: Range,
   size: number,
   options: CheckOptions,
-) => AsyncIterable<BundleReport>
+) => AsyncIterable<EntryBundleReport>
 
 /** A checker on the calling thread. `onEntry` is given each entry that is as it was logged. */
 export function bundleChecker(
@@ -93,7 +93,7 @@ class Check {
   readonly #onEntry: ((index: number, entry: Bytes) => void) | undefined
   readonly #faults: BundleFault[] = []
   #verified = 0
-  #from: BundleReport['first']
+  #from: EntryBundleReport['first']
   #last = ''
 
   constructor(
@@ -112,7 +112,7 @@ class Check {
     this.#onEntry = onEntry
   }
 
-  report(bundle: Bytes | undefined, tile: Bytes | undefined): BundleReport {
+  report(bundle: Bytes | undefined, tile: Bytes | undefined): EntryBundleReport {
     const width = this.#width
     const entries = bundle && this.#try(() => decodeBundle(bundle, width, this.#bundlePath))
     const stored = tile && this.#try(() => decodeTile(tile, width, this.#tilePath))

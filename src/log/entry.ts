@@ -142,10 +142,9 @@ function member(name: string, value: JsonValue): string {
   return canonicalize(value)
 }
 
-/** The bytes of an entry at its place. `time` in milliseconds since 1970. */
-export function finishEntry(draft: EntryDraft, seq: number, time: number): string {
-  const iso = new Date(time).toISOString()
-  return `${draft.head}"seq":${seq}${draft.middle},"time":"${iso}"${draft.tail}`
+/** The text of an entry at its place. `time` is RFC 3339, UTC, milliseconds. */
+export function finishEntry(draft: EntryDraft, seq: number, time: string): string {
+  return `${draft.head}"seq":${seq}${draft.middle},"time":"${time}"${draft.tail}`
 }
 
 /**

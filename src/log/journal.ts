@@ -6,13 +6,12 @@
  * of entries (4), length of the bundle (4), the bundle as in tlog-tiles, and openings (offset of the entry
  * 4, length 4, bytes) to the end. All big-endian.
  */
-import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import { type Bytes, concat, equalBytes, utf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import { type Key, signMessage } from '../keys/mod.ts'
-import type { Sha256 } from './merkle.ts'
-import { decodeBundle, encodeBundle } from './tile.ts'
+import { HASH_BYTES, type Sha256 } from './merkle.ts'
+import { bundleBytes, decodeBundle, writeBundle } from './tile.ts'
 
 /** One group commit. */
 export interface JournalRecord {
@@ -29,20 +28,27 @@ const HEAD_BYTES = 16
 /** Writes a record. */
 export async function encodeRecord(record: JournalRecord, sealer: JournalSealer): Promise<Bytes> {
   const { first, entries, openings } = record
-  const bundle = encodeBundle(entries)
-  const head = new DataView(new ArrayBuffer(HEAD_BYTES))
-  head.setBigUint64(0, BigInt(first))
-  head.setUint32(8, entries.length)
-  head.setUint32(12, bundle.length)
-  const parts = [...openings].flatMap(([index, bytes]) => {
-    const place = new DataView(new ArrayBuffer(8))
-    place.setUint32(0, index - first)
-    place.setUint32(4, bytes.length)
-    return [new Uint8Array(place.buffer), bytes]
-  })
-  const body = concat(new Uint8Array(head.buffer), bundle, ...parts)
-  const seal = await sealer.seal(body)
-  return concat(Uint8Array.of(seal.length >> 8, seal.length & 255), seal, body)
+  // One buffer for all: this is on the way of every acknowledgement.
+  const at = 2 + sealer.bytes
+  const bundle = bundleBytes(entries)
+  let length = at + HEAD_BYTES + bundle
+  for (const bytes of openings.values()) length += 8 + bytes.length
+  const all = new Uint8Array(length)
+  const view = new DataView(all.buffer)
+  view.setUint16(0, sealer.bytes)
+  view.setBigUint64(at, BigInt(first))
+  view.setUint32(at + 8, entries.length)
+  view.setUint32(at + 12, bundle)
+  writeBundle(entries, all, at + HEAD_BYTES)
+  let end = at + HEAD_BYTES + bundle
+  for (const [index, bytes] of openings) {
+    view.setUint32(end, index - first)
+    view.setUint32(end + 4, bytes.length)
+    all.set(bytes, end + 8)
+    end += 8 + bytes.length
+  }
+  all.set(await sealer.seal(all.subarray(at)), 2)
+  return all
 }
 
 /** Reads a record and checks its seal. Errors: `log_corrupt`. */
@@ -74,6 +80,8 @@ function decodeBody(body: Bytes): JournalRecord {
 
 /** Seals bodies of records, and checks seals. */
 export interface JournalSealer {
+  /** Length of every seal. */
+  readonly bytes: number
   /** The seal of a body. */
   seal(body: Bytes): Promise<Bytes>
   /** Errors: `log_corrupt`. */
@@ -96,9 +104,10 @@ export async function journalSealer(
 ): Promise<JournalSealer> {
   if (key.publicKey.algorithm.family === 'eddsa') {
     const secret = sha256(await signMessage(key, utf8(KEY_LABEL + origin)))
-    const mac = hmac.create(sha256, secret)
-    const seal = (body: Bytes) => mac.clone().update(hash(body)).digest() as Bytes
+    const mac = hmacSha256(secret, hash)
+    const seal = (body: Bytes) => mac(hash(body))
     return {
+      bytes: HASH_BYTES,
       seal: (body) => Promise.resolve(seal(body)),
       // deno-lint-ignore require-await -- a fault must reject, not throw
       async check(body, found) {
@@ -107,11 +116,27 @@ export async function journalSealer(
     }
   }
   const message = (body: Bytes) => concat(utf8(`${SEAL_LABEL}${origin}\0`), hash(body))
+  const { name, signatureBytes } = key.publicKey.algorithm
+  if (signatureBytes === undefined) throw new TypeError(`${name} signatures have no fixed length`)
   return {
+    bytes: signatureBytes,
     seal: (body) => signMessage(key, message(body)),
     async check(body, found) {
       if (!await key.publicKey.verify(message(body), found)) throw unsealed()
     },
+  }
+}
+
+/** HMAC-SHA-256 (RFC 2104) of 32-byte messages under a 32-byte key, with the hash that the log has anyway. */
+function hmacSha256(key: Uint8Array, hash: Sha256): (message: Bytes) => Bytes {
+  const block = new Uint8Array(64)
+  block.set(key)
+  const inner = concat(block.map((byte) => byte ^ 0x36), new Uint8Array(HASH_BYTES))
+  const outer = concat(block.map((byte) => byte ^ 0x5c), new Uint8Array(HASH_BYTES))
+  return (message) => {
+    inner.set(message, 64)
+    outer.set(hash(inner), 64)
+    return hash(outer)
   }
 }
 

@@ -25,7 +25,6 @@ import {
   openCheckpoint,
   type VerifiedCheckpoint,
 } from './checkpoint.ts'
-import type { FullTile } from './edge.ts'
 import { draftEntry, type EntryDraft, finishEntry, type LogEvent, parseEntry } from './entry.ts'
 import { encodeRecord, type JournalSealer, journalSealer } from './journal.ts'
 import { portableSha256, type Sha256, type TreeHasher, treeHasher } from './merkle.ts'
@@ -313,7 +312,10 @@ export class Log {
         if (this.#fault === undefined) await this.checkpoint()
       } finally {
         clearTimeout(this.#timer)
-        while (this.#publishing !== undefined) await this.#publishing
+        // The timer may have gone off amid that: what it began must not meet a lock that was given back.
+        while (this.#loop !== undefined || this.#publishing !== undefined) {
+          await (this.#loop ?? this.#publishing)
+        }
         await this.#parts.writer.release()
       }
     })()
@@ -419,16 +421,18 @@ export class Log {
       drafts.push(draftEntry({ type: 'log.clock', data }, { own: true }))
     }
     const first = this.size
-    const edge = this.#state.edge.clone()
-    const tiles: FullTile[] = []
     const openings = new Map<number, Bytes>()
+    const iso = new Date(time).toISOString()
     const entries = drafts.map((draft, i) => {
-      const entry = utf8(finishEntry(draft, first + i, time))
-      tiles.push(...edge.append(hasher.leaf(entry)))
       if (draft.opening !== undefined) openings.set(first + i, draft.opening)
-      return entry
+      return utf8(finishEntry(draft, first + i, iso))
     })
-    await writer.append(await encodeRecord({ first, entries, openings }, sealer))
+    const written = writer.append(await encodeRecord({ first, entries, openings }, sealer))
+    written.catch(() => {}) // it is waited for below
+    // The tree grows while the disk writes.
+    const edge = this.#state.edge.clone()
+    const tiles = entries.flatMap((entry) => edge.append(hasher.leaf(entry)))
+    await written
     this.#clockBehind = behind
     this.#state = { edge, time }
     this.#unpublished.add(entries, tiles, openings)

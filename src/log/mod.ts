@@ -75,8 +75,8 @@ export {
   type BundleChecker,
   bundleChecker,
   type BundleFault,
-  type BundleReport,
   type CheckOptions,
+  type EntryBundleReport,
 } from './bundle_report.ts'
 export { type LogReport, verifyLog, type VerifyLogOptions } from './verify.ts'
 export {

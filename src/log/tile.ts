@@ -2,7 +2,7 @@
  * Tiles as C2SP tlog-tiles lays them out: paths, and the encodings of hashes and of entries.
  * A tile holds 256 hashes; level 0 has the leaves, each level above the roots of full tiles below.
  */
-import { type Bytes, concat } from '../bytes.ts'
+import type { Bytes } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import { HASH_BYTES } from './merkle.ts'
 
@@ -85,10 +85,30 @@ export function decodeTile(bytes: Bytes, width: number, where: string): Bytes[] 
 
 /** A bundle: each entry after its length in 16 bits, big-endian. Errors: `entry_too_large`. */
 export function encodeBundle(entries: readonly Uint8Array[]): Bytes {
-  return concat(...entries.flatMap((entry) => {
+  const bundle = new Uint8Array(bundleBytes(entries))
+  writeBundle(entries, bundle, 0)
+  return bundle
+}
+
+/** The length of a bundle. Errors: `entry_too_large`. */
+export function bundleBytes(entries: readonly Uint8Array[]): number {
+  let length = 0
+  for (const entry of entries) {
     if (entry.length > MAX_ENTRY_BYTES) throw entryTooLarge(entry.length)
-    return [Uint8Array.of(entry.length >> 8, entry.length & 255), entry]
-  }))
+    length += 2 + entry.length
+  }
+  return length
+}
+
+/** Writes a bundle into a buffer. */
+export function writeBundle(entries: readonly Uint8Array[], into: Bytes, offset: number): void {
+  let at = offset
+  for (const entry of entries) {
+    into[at] = entry.length >> 8
+    into[at + 1] = entry.length & 255
+    into.set(entry, at + 2)
+    at += 2 + entry.length
+  }
 }
 
 /** The entries of a bundle, views of its bytes. Errors: `log_corrupt` unless it is just `width` entries. */

@@ -5,7 +5,7 @@ import { checkAborted } from '../keys/mod.ts'
 import {
   type BundleChecker,
   bundleChecker,
-  type BundleReport,
+  type EntryBundleReport,
   MAX_FAULTS,
 } from './bundle_report.ts'
 import type { TreeHead } from './checkpoint.ts'
@@ -93,7 +93,7 @@ class Verification {
     this.#edge = new TreeEdge(hasher)
   }
 
-  async bundle(n: number, report: BundleReport): Promise<void> {
+  async bundle(n: number, report: EntryBundleReport): Promise<void> {
     const { root, leaves = [], missing, verified, first, last, faults } = report
     if (missing) this.#missing(n)
     if (first !== undefined && first.time < this.#last) {

@@ -47,6 +47,7 @@ export {
   verifyPublishers,
   type VerifyPublishersOptions,
 } from './publishers_file.ts'
+export { trustFollowing } from './publishers_follow.ts'
 export {
   type AcceptOptions,
   acceptPublishers,

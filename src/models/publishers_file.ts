@@ -186,7 +186,11 @@ export async function verifyPublishers(
 
 /** Whom a verified list makes a verifier of seals trust. */
 export function trustOf({ document }: VerifiedPublishers): Trust {
-  const { publishers, threshold } = document
+  return trustOfDocument(document)
+}
+
+/** Whom a list would make a verifier trust. That it is verified is the caller's part. */
+export function trustOfDocument({ publishers, threshold }: PublishersDocument): Trust {
   return {
     signers: publishers.flatMap(({ name, members }) =>
       members.map((member) => ({ ...member, publisher: name }))

@@ -22,6 +22,11 @@ export interface TrustedRoot {
   readonly certificate: Bytes
   /** Name of the publisher, if the root stands for one. */
   readonly publisher?: string | undefined
+  /**
+   * Only certificates of this holder: exactly the subject (RFC 4514) or one of the alternative names, as
+   * `Signer.certificate` tells them. Without it, every holder of a fit certificate under the root may seal.
+   */
+  readonly identity?: string | undefined
 }
 
 /** Whom a verifier trusts. Comes from the verifier's own files, never from a bundle. */

@@ -128,10 +128,20 @@ async function byCertificate(
   const payload = await verifyEnvelope(envelope, key)
   // No revocation list is fetched; a key that a keyset here calls revoked is not let in by this door.
   checkValidity(signers.filter(({ status }) => status === 'revoked'), key, nowOf(options))
-  const trusted = roots.find(({ certificate }) => equalBytes(certificate, root.certificate))
+  const holder = [subject, ...names.map(({ value }) => value)]
+  const trusted = roots.find(({ certificate, identity }) =>
+    equalBytes(certificate, root.certificate) &&
+    (identity === undefined || identity !== '' && holder.includes(identity))
+  )
+  if (trusted === undefined) {
+    throw new SignetError(
+      'signer_untrusted',
+      `the certificate is of ${quoted(holder.filter(Boolean).join(', '))}, who is not expected`,
+    )
+  }
   // A leaf without a subject has a name at least (RFC 5280 §4.1.2.6).
   const certificate = subject || names.map(({ value }) => value).join(', ')
-  return { signer: { ...signerOf(key, trusted?.publisher), certificate }, payload }
+  return { signer: { ...signerOf(key, trusted.publisher), certificate }, payload }
 }
 
 function signerOf(key: PublicKey, publisher?: string): Signer {

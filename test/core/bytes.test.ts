@@ -239,6 +239,14 @@ test('owned() copies shared memory and nothing else', () => {
   assert.deepEqual([...copy], [7, 0])
 })
 
+test('text after malformed text is read as if there had been none before', () => {
+  const whole = utf8('\ufeffgrün €')
+  for (const bad of [[0xff], [0xe2, 0x82], [0x61, 0xc3], [0xed, 0xa0, 0x80]]) {
+    assert.throws(() => fromUtf8(Uint8Array.from(bad)), { code: 'encoding_invalid' })
+    assert.equal(fromUtf8(whole), '\ufeffgrün €')
+  }
+})
+
 test("base64url is read and written alike by the platform's coder and by the portable one", () => {
   const units = [...'AQgw_-9zZ=+/ \n\té.A']
   const text = fc.array(fc.constantFrom(...units), { maxLength: 12 }).map((list) => list.join(''))

@@ -886,3 +886,23 @@ test('verifySeal() takes a seal of a certificate under a trusted root, and names
   await assert.rejects(verifySeal(old, trust, { now: at }), { code: 'key_expired' })
   assert.ok(await verifySeal(old, trust, { now: at, skipCertificateExpiry: true }))
 })
+
+test('verifySeal() takes only the holder that a root is trusted for', async () => {
+  const certificate = bytes('root')
+  const by = async (chain: Name[], ...identities: (string | undefined)[]) =>
+    await verifySeal(await sealed(...chain), {
+      signers: [],
+      roots: identities.map((identity) => ({ certificate, identity, publisher: identity })),
+    }, { now: at })
+  const named: Name[] = ['leaf', 'intermediate']
+  const nameless: Name[] = ['nameless', 'intermediate']
+  const strangers = ['CN=leaf', 'leaf', 'CN=leaf,O=Good ', 'cn=leaf,o=good', '', 'CN=root,O=Good']
+  for (const identity of strangers) {
+    await assert.rejects(by(named, identity), { code: 'signer_untrusted' }, identity)
+  }
+  await assert.rejects(by(nameless, 'good.example.com'), { code: 'signer_untrusted' })
+  await assert.rejects(by(nameless, ''), { code: 'signer_untrusted' })
+  assert.ok(await by(named, 'CN=leaf,O=Good'))
+  assert.ok(await by(nameless, 'spiffe://good.example/a'))
+  assert.equal((await by(nameless, 'x', 'good.example')).signer.publisher, 'good.example')
+})

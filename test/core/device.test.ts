@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fromUtf8 } from '../../src/bytes.ts'
-import { isSignetError } from '../../src/errors.ts'
+import { isSignetError, SignetError } from '../../src/errors.ts'
 import { deviceKek, issueGrant, openDevice } from '../../src/grants/mod.ts'
 import type { JsonObject } from '../../src/json.ts'
 import { ALGORITHMS } from '../../src/algorithms.ts'
@@ -274,11 +274,17 @@ test('an older bundle is refused, and an older one that was put back on disk is 
   await device.close()
 
   places.storage.slots.splice(0, 2, ...kept)
-  const again = await open(places)
+  let again = await open(places)
   const codes = again.report().findings.map(({ code }) => code)
   assert.deepEqual(codes, ['device_state_rolled_back', 'bundle_rolled_back'])
   await assert.rejects(again.act(READ, {}, never), { code: 'device_state_rolled_back' })
-  // A file cannot heal it, the server can.
+  // Hearing from the server is not enough, nor is being opened again after it.
+  await again.heard({ serverTime: places.now })
+  await again.heard({ serverTime: places.now, revoked: undefined })
+  await again.close()
+  again = await open(places)
+  await assert.rejects(again.act(READ, {}, never), { code: 'device_state_rolled_back' })
+  // A file cannot heal it, a fresh bundle from the server can.
   const next = await makeBundle(places.key, { generation: 4 })
   await assert.rejects(again.enroll(next), { code: 'device_state_rolled_back' })
   await assert.rejects(
@@ -376,6 +382,26 @@ test('what the server says: revoked stays revoked, and a fresh bundle is taken',
   // A new enrolment is a new beginning.
   await again.heard({ bundle: await makeBundle(places.key, { id: 'bundle-2' }) })
   await again.act(READ, {}, nothing)
+  await again.close()
+})
+
+test('a revocation counts at once, even if the disk takes nothing', async () => {
+  const { places, device } = await enrolled()
+  places.storage.save = () => Promise.reject(new SignetError('io_failed', 'no space'))
+  await assert.rejects(device.heard({ revoked: {} }), { code: 'io_failed' })
+  await assert.rejects(device.act(READ, {}, never), { code: 'bundle_revoked' })
+  await device.close()
+})
+
+test('a state put back from before a revocation does not bring the authority back', async () => {
+  const { places, device } = await enrolled()
+  const kept = [...places.storage.slots]
+  await device.heard({ revoked: { at: T0 } })
+  await device.close()
+  places.storage.slots.splice(0, 2, ...kept)
+  const again = await open(places)
+  assert.equal(again.revoked, undefined)
+  await assert.rejects(again.act(READ, {}, never), { code: 'device_state_rolled_back' })
   await again.close()
 })
 

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { guard, guardAiTool, guardMcpTool, guardObject } from '../../src/grants/mod.ts'
+import {
+  guard,
+  guardAiTool,
+  guardBareMcpTool,
+  guardMcpTool,
+  guardObject,
+  type McpToolResult,
+} from '../../src/grants/mod.ts'
 import type { JsonObject } from '../../src/json.ts'
 import { enrolled, entriesOf } from './_devices.ts'
 
@@ -139,6 +146,16 @@ test('an MCP handler is denied by a result, and its own faults stay faults', asy
   assert.deepEqual(await allowed({ q: 'x' }, extra), { content: [{ type: 'text', text: 'x' }] })
   await assert.rejects(allowed({ q: 'fail' }, extra), { message: 'own' })
   await assert.rejects(allowed({ q: 'x' }, { signal: AbortSignal.abort() }), { code: 'aborted' })
+  const bare = (tool: string) =>
+    guardBareMcpTool(
+      (_: typeof extra): McpToolResult => ({ content: [{ type: 'text', text: 'bare' }] }),
+      {
+        device,
+        tool,
+      },
+    )
+  assert.equal((await bare('calendar:read')(extra)).content[0]!.text, 'bare')
+  assert.equal((await bare('not:granted')(extra)).isError, true)
   await device.close()
 })
 

@@ -389,6 +389,38 @@ test('the matching is that of the draft', () => {
   )
 })
 
+test('arguments that a tool would see and the check would not are refused', () => {
+  const capability = parseCapability({ t: { a: { constraint_type: 'wildcard' } }, free: {} })
+  const hidden = Object.defineProperty({ a: 1 }, 'b', { value: 2, enumerable: false })
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  const wrong: [unknown, string][] = [
+    [Object.assign(Object.create({ b: 2 }), { a: 1 }), 'arguments_malformed'],
+    [new Map([['a', 1]]), 'arguments_malformed'],
+    [hidden, 'argument_unexpected'],
+    [{ a: 1, [Symbol('b')]: 2 }, 'argument_unexpected'],
+    [{ a: 1, b: undefined }, 'argument_unexpected'],
+    [{ a: undefined }, 'argument_missing'],
+    [Object.create({ a: 1 }), 'arguments_malformed'],
+    [[1], 'arguments_malformed'],
+    ['a', 'arguments_malformed'],
+    [undefined, 'arguments_malformed'],
+    [proxy, 'arguments_malformed'],
+  ]
+  for (const [args, code] of wrong) {
+    const answer = checkCall(capability, 't', args)
+    assert.equal(answer.allowed ? 'allowed' : answer.code, code)
+  }
+  assert.equal(
+    checkCall(capability, 't', Object.assign(Object.create(null), { a: 1 })).allowed,
+    true,
+  )
+  assert.equal(checkCall(capability, 'free', proxy).allowed, false)
+  for (const tool of [undefined, 1, Symbol('t'), { toString: null }, ['t']]) {
+    assert.equal(checkCall(capability, tool as unknown as string, {}).allowed, false)
+  }
+})
+
 test('a registered type is asked, and believed only when it says true', () => {
   const path = {
     type: 'path_prefix',

@@ -1,7 +1,7 @@
 /** Key handles, key URIs and keyrings: what a backend may do to its users, and what they may ask. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ALGORITHMS } from '../../src/algorithms.ts'
+import { ALGORITHMS, type SigningMode } from '../../src/algorithms.ts'
 import { type Bytes, utf8 } from '../../src/bytes.ts'
 import { SignetError } from '../../src/errors.ts'
 import {
@@ -47,6 +47,28 @@ test('signMessage() gives out no signature that the public key refuses', async (
   for (const [name, sign] of Object.entries(answers)) {
     const key = await keyWith({ sign })
     await assert.rejects(signMessage(key, message), { code: 'key_backend_unavailable' }, name)
+  }
+})
+
+test('signMessage() serves keys that see a digest or mu alone, and refuses those without a mode', async () => {
+  const seen: string[] = []
+  const only = async (name: 'ES256' | 'ML-DSA-65', mode: SigningMode) => {
+    const good = await generateKey(ALGORITHMS[name], { engine: 'noble' })
+    return keyOf(good.publicKey, {
+      modes: [mode],
+      sign: (given, options) => {
+        seen.push(`${given.mode} ${given.bytes.length}`)
+        return good.sign(given, options)
+      },
+    })
+  }
+  for (const [name, mode] of [['ES256', 'digest'], ['ML-DSA-65', 'external-mu']] as const) {
+    const key = await only(name, mode)
+    assert.ok(await key.publicKey.verify(message, await signMessage(key, message)))
+  }
+  assert.deepEqual(seen, ['digest 32', 'external-mu 64'])
+  for (const [name, mode] of [['ES256', 'external-mu'], ['ML-DSA-65', 'digest']] as const) {
+    await assert.rejects(signMessage(await only(name, mode), message), { code: 'mode_unsupported' })
   }
 })
 

@@ -193,6 +193,42 @@ test('a publication that fails is tried again, and nothing is lost meanwhile', a
   await log.close()
 })
 
+test('closing waits for what the timer began meanwhile', async () => {
+  const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+  const rounds = Array.from({ length: 100 }, async (_, round) => {
+    const lab = new Lab()
+    let released = false
+    let late = 0
+    const slow: LogStorage = {
+      read: (path) => lab.read(path),
+      async lock() {
+        const writer = await lab.lock()
+        return {
+          ...writer,
+          async publish(changes) {
+            if (released) late++
+            await pause(round % 7)
+            await writer.publish(changes)
+          },
+          release() {
+            released = true
+            return Promise.resolve()
+          },
+        }
+      },
+    }
+    const log = await openLog(slow, key, { origin, publishAfter: 3 })
+    await fill(log, 1)
+    await pause(round % 11)
+    if (round % 2 === 1) await fill(log, 1)
+    await log.close()
+    await pause(10)
+    assert.ok(released)
+    return late
+  })
+  assert.deepEqual((await Promise.all(rounds)).filter((late) => late > 0), [])
+})
+
 test('entries slipped into the journal by somebody else are refused', async () => {
   const lab = new Lab()
   const log = await openLog(lab, key, quiet)

@@ -11,7 +11,7 @@ import {
   verifyOpening,
 } from '../../src/log/mod.ts'
 
-const time = Date.parse('2026-11-21T10:00:00.123Z')
+const time = '2026-11-21T10:00:00.123Z'
 const make = (event: LogEvent, seq = 7) => finishEntry(draftEntry(event), seq, time)
 
 test('draftEntry() refuses events that can have no entry', () => {

@@ -114,6 +114,14 @@ export async function kmsDouble(): Promise<KmsDouble> {
       return {}
     },
     DescribeKey: ({ KeyId }) => metadata(find(KeyId)),
+    // In pages of two, whatever is asked for: AWS, too, may give fewer than the limit.
+    ListKeys: ({ Marker }) => page('Keys', Marker, [...keys.keys()].map((KeyId) => ({ KeyId }))),
+    ListAliases: ({ Marker }) =>
+      page(
+        'Aliases',
+        Marker,
+        [...aliases].map(([AliasName, TargetKeyId]) => ({ AliasName, TargetKeyId })),
+      ),
     ScheduleKeyDeletion({ KeyId }) {
       find(KeyId).state = 'PendingDeletion'
       return {}
@@ -205,6 +213,16 @@ export async function kmsDouble(): Promise<KmsDouble> {
       }),
   }
   return double
+}
+
+function page(name: string, marker: unknown, all: readonly object[]): object {
+  const from = Number(marker ?? 0)
+  const more = from + 2 < all.length
+  return {
+    [name]: all.slice(from, from + 2),
+    Truncated: more,
+    ...(more && { NextMarker: `${from + 2}` }),
+  }
 }
 
 function contextOf(value: unknown): Record<string, string> {

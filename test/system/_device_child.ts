@@ -1,6 +1,6 @@
 /**
  * A device to be killed: acts from many callers, syncs all the while, and prints a line the moment something has
- * happened. `_device_child.ts <folder> <seed hex> <run> <bundle file> <pins file>`
+ * happened. `_device_child.ts <run> <configuration: JSON of ChildConfig>`
  */
 import { readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,6 +15,22 @@ import { isSignetError } from '../../src/errors.ts'
 import { openDevice, syncDevice } from '../../src/grants/mod.ts'
 import { importKey, readPublicKeys } from '../../src/keys/mod.ts'
 
+/** Where everything is. */
+export interface ChildConfig {
+  /** The device's folder. */
+  readonly folder: string
+  /** Its private key, hexadecimal. */
+  readonly seed: string
+  /** File of its first bundle. */
+  readonly bundle: string
+  /** The server's name, and the file of its keys. */
+  readonly issuer: string
+  readonly pins: string
+  /** Milliseconds between syncs, and entries in one message. */
+  readonly pause: number
+  readonly batch: number
+}
+
 /** Writes a line now. A pipe that is full says EAGAIN: wait for its reader. */
 function say(text: string): void {
   for (let bytes: Uint8Array = new TextEncoder().encode(text + '\n'); bytes.length > 0;) {
@@ -27,14 +43,15 @@ function say(text: string): void {
   }
 }
 
-const [folder = '', seed = '', run = '', bundle = '', pins = ''] = process.argv.slice(2)
+const [run = '', text = ''] = process.argv.slice(2)
+const { folder, seed, bundle, issuer, pins, pause, batch }: ChildConfig = JSON.parse(text)
 const privateKey = fromHex(seed)
 const publicKey = await derivePublic(ALGORITHMS.Ed25519, privateKey)
 const device = await openDevice({
   key: await importKey(ALGORITHMS.Ed25519, { privateKey, publicKey }),
   storage: fileDeviceStorage(join(folder, 'state')),
   log: fileLogStorage(join(folder, 'log')),
-  trusted: [{ issuer: 'https://grants.example', keys: await readPublicKeys(readFileSync(pins)) }],
+  trusted: [{ issuer, keys: await readPublicKeys(readFileSync(pins)) }],
   sha256: nodeSha256,
   publishAfter: 10,
   record: 'plain',
@@ -52,13 +69,13 @@ const acting = Array.from({ length: 8 }, async (_, caller) => {
 const syncing = (async () => {
   for (;;) {
     try {
-      await syncDevice(device, { batch: 64, attempts: 2, sleep: () => Promise.resolve() })
+      await syncDevice(device, { batch, attempts: 2, sleep: () => Promise.resolve() })
       say('synced')
     } catch (error) {
       // Its server falls over now and then; whatever else is wrong must be seen.
       if (!isSignetError(error, 'sync_failed')) throw error
     }
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, pause))
   }
 })()
 await Promise.all([...acting, syncing]).catch((error) => {

@@ -25,7 +25,7 @@ export function signet(cwd: string, ...args: string[]): Outcome {
     cwd,
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NO_COLOR: '1', NODE_NO_WARNINGS: '1' },
+    env: { ...process.env, NO_COLOR: '1' },
     timeout: 60_000,
   })
   return { code: status, out: stdout, err: stderr }

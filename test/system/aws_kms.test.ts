@@ -356,3 +356,81 @@ test('both forms of the URI reach the same key', async () => {
   const key = await all.provider.open(parseKeyUri(slashed))
   assert.equal(key.publicKey.id, all.key.publicKey.id)
 })
+
+test('list() finds what signs in a region, page by page, and leaves out what does not', async () => {
+  const double = await kmsDouble()
+  try {
+    const provider = awsKmsKeys({ credentials, attempts: 1 })
+    const place = `region=eu-west-1;endpoint=${double.endpoint}`
+    const at = (alias: string) => parseKeyUri(`awskms:key-id=alias/${alias};${place}`)
+    const made = []
+    for (const name of ['ES256', 'Ed25519', 'ML-DSA-65', 'ES384', 'ES512'] as const) {
+      const key = await provider.generate(at(name), ALGORITHMS[name])
+      made.push({ label: `alias/${name}`, id: key.publicKey.id })
+      await key.close()
+    }
+    await (await provider.generateKek(at('kek'))).close()
+    const region = parseKeyUri(`awskms:${place}`)
+    const all = await provider.list!(region)
+    assert.deepEqual(
+      all.map(({ label, publicKey }) => ({ label, id: publicKey?.id })),
+      made,
+    )
+    for (const { uri, publicKey } of all) {
+      const opened = await provider.open(parseKeyUri(uri))
+      assert.equal(opened.publicKey.id, publicKey?.id)
+      await opened.close()
+    }
+    const one = await provider.list!(at('ES384'))
+    assert.deepEqual(one.map(({ label }) => label), ['alias/ES384'])
+    await refusal({ secrets }, provider.list!(at('none')), 'key_not_found')
+
+    // Without the right to see aliases keys go by their ARN; a key that may not be seen is left out.
+    const hidden = all[0]!.id
+    double.fault = ({ operation, body }) =>
+      operation === 'ListAliases' || (operation === 'GetPublicKey' && body.KeyId === hidden)
+        ? wrong('AccessDeniedException')
+        : undefined
+    const partly = await provider.list!(region)
+    assert.deepEqual(
+      partly.map(({ label, id }) => [label, id]),
+      all.slice(1).map(({ id }) => ['', id]),
+    )
+    const opened = await provider.open(parseKeyUri(partly[0]!.uri))
+    assert.equal(opened.publicKey.id, made[1]!.id)
+    await opened.close()
+    double.fault = ({ operation }) =>
+      operation === 'ListKeys' ? wrong('AccessDeniedException') : undefined
+    await refusal({ secrets }, provider.list!(region), 'key_access_denied')
+    double.fault = () => undefined
+    for (const Keys of [undefined, 'x', [{}], [{ KeyId: 7 }]]) {
+      double.alter = ({ operation }, answer) =>
+        operation === 'ListKeys' ? { ...answer, Keys } : answer
+      await refusal({ secrets }, provider.list!(region), 'key_backend_unavailable')
+    }
+    double.alter = ({ operation }, answer) =>
+      operation === 'ListKeys' ? { Keys: [], Truncated: true } : answer
+    await refusal({ secrets }, provider.list!(region), 'key_backend_unavailable')
+  } finally {
+    await double.close()
+  }
+})
+
+for (const emulator of [MINISTACK, MOTO]) {
+  const skip = lacking(emulator) ?? false
+  test(`list() on ${emulator.name}`, { skip }, async () => {
+    const { endpoint, stop } = await run(emulator)
+    try {
+      const provider = awsKmsKeys({ credentials })
+      const place = `region=eu-west-1;endpoint=${endpoint}`
+      const uri = parseKeyUri(`awskms:key-id=alias/listed;${place}`)
+      const key = await provider.generate(uri, ALGORITHMS.ES256)
+      const found = (await provider.list!(parseKeyUri(`awskms:${place}`)))
+        .find(({ label }) => label === 'alias/listed')
+      assert.equal(found?.publicKey?.id, key.publicKey.id)
+      await key.close()
+    } finally {
+      await stop()
+    }
+  })
+}

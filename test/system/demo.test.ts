@@ -39,3 +39,13 @@ test(
   { skip: lacks },
   () => inFolder(demo('hsm', 16)),
 )
+
+test('demo offline keeps every promise', () =>
+  inFolder((folder) => {
+    const { code, out, err } = signet(folder, 'demo', 'offline', '--json')
+    const { ok, steps } = JSON.parse(out)
+    assert.deepEqual(steps.filter((step: { ok: boolean }) => !step.ok), [], err)
+    assert.ok(ok && steps.length >= 28)
+    assert.equal(code, 0)
+    assert.doesNotMatch(err, /warning/)
+  }))

@@ -91,11 +91,15 @@ stockTest('a seal of theirs verifies here under its root, and under no other', (
   lay(folder)
   const sealed = run(folder, program!, ...THEIRS)
   assert.equal(sealed.code, 0, sealed.err)
-  const verify = (root: string) =>
-    signet(folder, 'model', 'verify', 'model', '--signature', 'their.sig', '--root', root)
+  const verify = (root: string, ...more: string[]) =>
+    signet(folder, 'model', 'verify', 'model', '--signature', 'their.sig', '--root', root, ...more)
   const ok = verify('root.pem')
   assert.equal(ok.code, 0, ok.err)
   assert.match(ok.out, /CN=leaf,O=Good/)
+  assert.equal(verify('root.pem', '--identity', 'CN=leaf,O=Good').code, 0)
+  const stranger = verify('root.pem', '--identity', 'CN=somebody,O=Good')
+  assert.equal(stranger.code, 4)
+  assert.match(stranger.err, /CN=leaf,O=Good.*signer_untrusted/)
   assert.equal(verify('other.pem').code, 4)
   writeFileSync(join(folder, 'model', 'weights.bin'), 'v'.repeat(1000))
   assert.equal(verify('root.pem').code, 5)

@@ -25,7 +25,7 @@ test(
   () =>
     inFolder((folder) => {
       const run = (command: string, ...args: string[]) => {
-        const env = { ...process.env, DENO: process.execPath, NODE_NO_WARNINGS: '1' }
+        const env = { ...process.env, DENO: process.execPath }
         const { status, stdout, stderr } = spawnSync(command, args, {
           cwd: folder,
           encoding: 'utf8',

@@ -432,6 +432,10 @@ hsmTest('list names every key by a URI that opens it', async () => {
   ])
   const first = all.find((one) => one.label === 'key')!
   assert.ok(!first.uri.includes('pin'))
+  assert.match(first.id, /^[0-9a-f]{32}$/)
+  assert.equal(first.publicKey?.id, key.publicKey.id)
+  const one = await provider.list(parseKeyUri(`pkcs11:${token};object=second?${module}&${pin}`))
+  assert.deepEqual(one.map(({ label }) => label), ['second'])
   const opened = await provider.open(parseKeyUri(`${first.uri}?${module}&${pin}`))
   assert.equal(opened.publicKey.id, key.publicKey.id)
 })

@@ -57,6 +57,26 @@ function model(folder: string): void {
   writeFileSync(join(folder, 'm/sub/vocab.txt'), 'a\nb\n')
 }
 
+test('model verify follows the rotations of a publisher, and says when it cannot', () =>
+  stage(['owner', 'alice', 'mallory'], (folder) => {
+    model(folder)
+    ok(edit(folder, 'init', '--name', 'Acme models'))
+    ok(edit(folder, 'add', 'Alice Ltd', 'alice.json'))
+    const rotate = (who: string, key: string) =>
+      ok(signet(folder, 'keys', 'rotate', '--keyset', `${who}.json`, '--key', key, CLEAR))
+    rotate('alice', 'alice-2.pem')
+    rotate('mallory', 'mallory-2.pem')
+    ok(signet(folder, 'model', 'sign', 'm', '--key', 'alice-2.pem', CLEAR))
+    const verify = (...more: string[]) =>
+      signet(folder, 'model', 'verify', 'm', '--publishers', 'trust.json', ...more)
+    refused(verify('--owner', 'owner.json'), 4, 'signer_untrusted')
+    refused(verify('--rotations', 'mallory.json.rotations'), 4, 'signer_untrusted')
+    refused(verify('--rotations', 'alice.json'), 2, 'rotation_malformed')
+    assert.match(ok(verify('--rotations', 'alice.json.rotations')).out, /Alice Ltd/)
+    const bare = ['--key', 'alice.pem', '--rotations', 'alice.json.rotations']
+    refused(signet(folder, 'model', 'verify', 'm', ...bare), 1, 'usage_invalid')
+  }))
+
 test(
   'publishers: a list is made, grows, shrinks, and tells whom to trust',
   { timeout: 120_000 },
