@@ -22,7 +22,8 @@ import {
   verifyGrantexToken,
   writeGrantexEntry,
 } from '../../src/interop/grantex/mod.ts'
-import { generateKey, type Key } from '../../src/keys/mod.ts'
+import { generateKey, type Key, readPrivateKey } from '../../src/keys/mod.ts'
+import rsaJwk from '../vectors/rsa_2048.json' with { type: 'json' }
 import {
   approve,
   asDevice,
@@ -35,7 +36,7 @@ import {
   session,
 } from './_gateway.ts'
 
-const rsa = await generateKey(ALGORITHMS['RS256'])
+const rsa = await readPrivateKey(JSON.stringify(rsaJwk.jwk), { insecureClearKey: true })
 const BASE = `${ISSUER}/grantex`
 const SCOPES = ['calendar:read', 'mail:send']
 const VERIFIER = 'v'.repeat(43)
