@@ -33,7 +33,6 @@ export { digestOf, newId, newSecret } from './ids.ts'
 export { memoryGatewayStore, type StoreOptions } from './memory_store.ts'
 export {
   type AgentRecord,
-  type AnswerRecord,
   type Asked,
   type BundleRecord,
   type DocumentRecord,

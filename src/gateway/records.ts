@@ -214,20 +214,6 @@ export interface SessionRecord {
   readonly expiresAt: number
 }
 
-/** An answer that is given again when the same is asked again. */
-export interface AnswerRecord {
-  /** SHA-256 over the asker and their key of idempotency. */
-  readonly id: string
-  /** SHA-256 of the request's body. */
-  readonly request: string
-  /** HTTP status. */
-  readonly status: number
-  /** The body. */
-  readonly body: string
-  /** Until when it is kept. */
-  readonly expiresAt: number
-}
-
 /** Anything a dialect keeps for itself. */
 export interface DocumentRecord {
   /** Starts with the name of the dialect and a colon. */
@@ -256,8 +242,6 @@ export interface Records {
   readonly operator: OperatorRecord
   /** Codes and sessions of principals. */
   readonly session: SessionRecord
-  /** Answers kept. */
-  readonly answer: AnswerRecord
   /** Things of dialects. */
   readonly document: DocumentRecord
 }
@@ -287,7 +271,6 @@ export const KEYS: {
   finding: ({ bundle }) => [`bundle:${bundle}`],
   operator: ({ tenant }) => [tenant && `tenant:${tenant}`],
   session: ({ principal }) => [`principal:${principal}`],
-  answer: () => [],
   document: ({ keys }) => keys,
 }
 

@@ -19,6 +19,8 @@ import type { Routes, World } from './world.ts'
 
 /** How long a bundle is as good as new, seconds: many messages in a row bring one refresh. */
 const FRESH = 60
+/** Most findings about the log of one bundle: a hostile device can sign any number of checkpoints. */
+const MAX_FINDINGS = 100
 
 /** `GET` and `POST /bundles/:id/sync`. */
 export const syncRoutes: Routes = (app, world) => {
@@ -79,7 +81,7 @@ async function grantIds(world: World, device: string): Promise<ReadonlySet<strin
   return ids
 }
 
-/** Keeps what is wrong with a log, once for each checkpoint that shows it. */
+/** Keeps what is wrong with a log, once for each checkpoint that shows it, and not without end. */
 async function find(
   world: World,
   bundle: BundleRecord,
@@ -94,6 +96,9 @@ async function find(
     known: { size, root: toBase64(root) },
     at: world.now(),
   }
+  const key = `bundle:${bundle.id}`
+  const before = await world.store.records.list('finding', { key, limit: MAX_FINDINGS })
+  if (before.length >= MAX_FINDINGS) return
   try {
     await world.store.commit([{ put: 'finding', record, version: 0 }])
   } catch (error) {
