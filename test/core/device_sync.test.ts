@@ -226,7 +226,7 @@ test('what passes is tried again with growing waits; Retry-After is kept to; the
     await one.device.close()
   }
 
-  for (const status of [400, 401, 403, 404, 409, 410, 422]) {
+  for (const status of [302, 307, 400, 401, 403, 404, 409, 410, 422]) {
     const one = await world()
     one.server.before = () => Response.json({ code: 'why' }, { status })
     await assert.rejects(one.sync(), { code: 'sync_refused', where: String(status) })

@@ -39,10 +39,7 @@ function network(at: Scene): { fetch: Fetch; lose: number } {
   const net = {
     lose: 0,
     fetch: async (url: string, init: object) => {
-      // workerd makes no request that must not be redirected.
-      const response = await at.fetch(
-        new Request(url, { ...init, redirect: 'manual' } as RequestInit),
-      )
+      const response = await at.fetch(new Request(url, init as RequestInit))
       if (net.lose-- > 0) throw new TypeError('the connection was cut')
       return response
     },
