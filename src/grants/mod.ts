@@ -188,7 +188,7 @@ export {
   satisfies,
   type SetType,
 } from './constraints.ts'
-export { type ExchangeClaims, toExchangeClaims } from './exchange.ts'
+export { type ExchangeClaims, plainScopes, toExchangeClaims } from './exchange.ts'
 export { holderJwk, holderKey, thumbprintUri } from './holder_key.ts'
 export { type GrantTerms, issueGrant, type IssueOptions, type IssueTerms } from './issue.ts'
 export {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  holderJwk,
   narrowGrant,
   openBundle,
   openStatusList,
@@ -28,6 +29,7 @@ import {
   signedForm,
   tokenFields,
 } from './_gateway.ts'
+import { childClaims, forge, hashOf } from './_grants.ts'
 import { SignetError } from '../../src/errors.ts'
 import { memoryGatewayStore } from '../../src/gateway/mod.ts'
 import { fromJwk, publicKey } from '../../src/keys/mod.ts'
@@ -247,6 +249,75 @@ test('a grant with an audience or limits is not widened by way of the server', a
   await refused(of(aimed.access_token, { resource: 'https://b.example/' }), 403, 'grant_audience')
   const answer = await bodyOf(await of(aimed.access_token))
   assert.deepEqual(claimsOf(answer.access_token).aud, ['https://a.example/'])
+})
+
+test('a grant is not widened by what its holder put beside the verified tools', async () => {
+  const at = await scene()
+  const [who, child] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '2' })
+  const above = claimsOf(root.access_token).authorization_details
+  const agent = await registered(at)
+  const decoy = { type: 'decoy', tools: { 'payments:initiate': {} } }
+  for (const details of [[decoy, ...above], [...above, decoy]]) {
+    const claims = childClaims(root.access_token, who.key, {
+      cnf: { jwk: holderJwk(who.key.publicKey) },
+      authorization_details: details,
+    })
+    const chain = `${root.access_token}\n${await forge(who.key, claims)}`
+    const of = (scope: string) =>
+      signedForm(
+        at,
+        who,
+        '/oauth/token',
+        exchangeFields(chain, who.cnf, agent, child.cnf, { scope }),
+      )
+    await refused(of('payments:initiate'), 400, 'grant_widened')
+    assert.equal((await of('mail:send')).status, 200)
+    const operator = { authorization: `Bearer ${at.operator}` }
+    const told = await bodyOf(await postForm(at, '/oauth/introspect', { token: chain }, operator))
+    assert.deepEqual(told.authorization_details, above)
+  }
+})
+
+test('a child of a grant goes no longer without contact than the grant itself', async () => {
+  const at = await scene()
+  const [who, child] = [await device(), await device()]
+  const week = { duration: '604800', offline_max_age: '604800' }
+  const root = await granted(at, who, undefined, { ...week, max_depth: '1', offline_max_age: '60' })
+  const agent = await registered(at)
+  const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf, week)
+  const { bundle } = await bodyOf(await signedForm(at, who, '/oauth/token', fields))
+  const { offline, exp } = claimsOf(bundle)
+  assert.deepEqual([offline.max_age, exp], [60, NOW + 60])
+})
+
+test('no scope names a tool that has constraints or limits; introspection tells these', async () => {
+  const at = await scene()
+  const operator = { authorization: `Bearer ${at.operator}` }
+  const to = { constraint_type: 'exact', value: 'me@example.com' }
+  const details = [{
+    type: 'attenuating_agent_token',
+    tools: { 'calendar:read': {}, 'mail:send': { to } },
+  }]
+  const asked = { scope: undefined, authorization_details: JSON.stringify(details) }
+  const limits = { 'calendar:read': { calls: { max: 1 } } }
+  const cases = [[asked, 'calendar:read'], [
+    { ...asked, limits: JSON.stringify(limits) },
+    undefined,
+  ]]
+  for (const [more, scope] of cases as [Fields, string | undefined][]) {
+    const { access_token: token, ...root } = await granted(at, await device(), undefined, more)
+    assert.equal(root.scope, scope)
+    const told = await bodyOf(await postForm(at, '/oauth/introspect', { token }, operator))
+    assert.equal(told.scope, scope)
+    assert.deepEqual(told.authorization_details, details)
+    assert.deepEqual(
+      told.limits,
+      scope === undefined ? [{ link: hashOf(token), limits }] : undefined,
+    )
+  }
+  const all = await granted(at, await device(), undefined, { limits: '{"*":{"calls":{"max":1}}}' })
+  assert.equal(all.scope, undefined)
 })
 
 test('a chain that the holder narrowed offline is exchanged at its own width', async () => {
