@@ -136,8 +136,11 @@ async function acceptRange(
   options: AcceptSyncOptions,
 ): Promise<Outcome | undefined> {
   const { origin, verifiers, hasher = defaultHasher } = options
-  const { checkpoint, from, entries } = await verifyRange(range, verifiers, { origin, hasher })
-  if (entries.length > MAX_SYNC_ENTRIES) throw malformedSync('it has too many entries')
+  const { checkpoint, from, entries } = await verifyRange(range, verifiers, {
+    origin,
+    hasher,
+    maxEntries: MAX_SYNC_ENTRIES,
+  })
   const size = head?.size ?? 0
   if (head !== undefined && checkpoint.size < size) return await wentBack(store, head, checkpoint)
   // The server does not know what lies between: the device has to start over from the head.
