@@ -176,6 +176,8 @@ export interface FindingRecord {
   readonly id: string
   /** Of which bundle. */
   readonly bundle: string
+  /** Of which device, where a log is one for all of its bundles. */
+  readonly device?: string | undefined
   /** What is wrong. */
   readonly kind: string
   /** The signed evidence, as received. */
@@ -284,7 +286,7 @@ export const KEYS: {
   ],
   bundle: ({ agent, grant, device }) => [`agent:${agent}`, `grant:${grant}`, `device:${device}`],
   log: () => [],
-  finding: ({ bundle }) => [`bundle:${bundle}`],
+  finding: ({ bundle, device }) => [`bundle:${bundle}`, device && `device:${device}`],
   operator: ({ tenant }) => [tenant && `tenant:${tenant}`],
   session: ({ principal }) => [`principal:${principal}`],
   answer: () => [],

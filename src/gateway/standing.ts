@@ -12,6 +12,8 @@ export type Standing =
   | { readonly state: 'active' }
   | { readonly state: 'revoked' | 'suspended'; readonly at?: number; readonly reason: string }
 
+/** The reason of a grant whose time is over; nobody revoked it. */
+export const EXPIRED = 'expired'
 const ACTIVE: Standing = { state: 'active' }
 /** More grants above one another cannot be made. */
 const MAX_ABOVE = 64
@@ -24,7 +26,7 @@ export async function grantStanding(world: World, grant: GrantRecord): Promise<S
     if (status === 'revoked') {
       return { state: 'revoked', reason, ...(revokedAt === undefined ? {} : { at: revokedAt }) }
     }
-    if (expiresAt <= world.now()) return { state: 'revoked', at: expiresAt, reason: 'expired' }
+    if (expiresAt <= world.now()) return { state: 'revoked', at: expiresAt, reason: EXPIRED }
     const holder: Stored<{ status: string }> | undefined = await world.store.records.get(
       'agent',
       agent,

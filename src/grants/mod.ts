@@ -114,7 +114,7 @@ export {
   verifyOffline,
   type VerifyOfflineOptions,
 } from './offline.ts'
-export { acceptSync, type AcceptSyncOptions, type SyncOutcome } from './sync.ts'
+export { acceptSync, type AcceptSyncOptions, type KnownGrant, type SyncOutcome } from './sync.ts'
 export {
   type EntryVerdict,
   formatSyncAnswer,
