@@ -14,6 +14,8 @@ export interface AgentRecord {
   readonly description?: string | undefined
   /** A suspended agent gets nothing, and nothing of theirs is valid. */
   readonly status: 'active' | 'suspended'
+  /** By whom: what the operator did, a developer does not undo. Undefined: by the operator. */
+  readonly suspendedBy?: 'operator' | 'tenant' | undefined
   /** Exact; a redirect goes nowhere else. */
   readonly redirectUris: readonly string[]
   /** Tools that may be asked for. Undefined: any. */

@@ -98,13 +98,16 @@ export async function revokeBundle(
   })
 }
 
+/** Who suspends an agent, or lets them act again: the operator, or the developer whose agent it is. */
+export type SuspendedBy = 'operator' | 'tenant'
+
 /**
  * Suspends an agent. The status of each of their grants, and of all below them, follows in the same step. Idempotent.
  * Errors: `not_found`.
  */
-export async function suspendAgent(world: World, id: string): Promise<void> {
+export async function suspendAgent(world: World, id: string, by: SuspendedBy): Promise<void> {
   await retrying(async () => {
-    const changes: Change[] = [await agentChange(world, id, 'suspended')]
+    const changes: Change[] = [await agentChange(world, id, 'suspended', by)]
     for (const { place, status } of await grantsOf(world, id)) {
       if (status === 'revoked') continue
       changes.push({ status: place.list, index: place.index, value: 2 })
@@ -115,11 +118,12 @@ export async function suspendAgent(world: World, id: string): Promise<void> {
 
 /**
  * Lets a suspended agent act again, with what was not revoked. Grants stand again only where nobody else above or below
- * is suspended, so each is judged anew; a crash in between leaves them suspended. Idempotent. Errors: `not_found`.
+ * is suspended, so each is judged anew; a crash in between leaves them suspended. Idempotent. Errors: `not_found`;
+ * `policy_denied` for a developer whose agent the operator suspended.
  */
-export async function resumeAgent(world: World, id: string): Promise<void> {
+export async function resumeAgent(world: World, id: string, by: SuspendedBy): Promise<void> {
   await retrying(async () => {
-    await world.store.commit([await agentChange(world, id, 'active')])
+    await world.store.commit([await agentChange(world, id, 'active', by)])
   })
   for (const grant of await grantsOf(world, id)) {
     if ((await grantStanding(world, grant)).state !== 'active') continue
@@ -138,10 +142,17 @@ async function agentChange(
   world: World,
   id: string,
   status: 'active' | 'suspended',
+  by: SuspendedBy,
 ): Promise<Change> {
   const agent = await world.store.records.get('agent', id)
   if (agent === undefined) throw new SignetError('not_found', 'there is no such agent')
-  return { put: 'agent', record: { ...agent.record, status }, version: agent.version }
+  const { record, version } = agent
+  const isOperators = record.status === 'suspended' && record.suspendedBy !== 'tenant'
+  if (by === 'tenant' && status === 'active' && isOperators) {
+    throw new SignetError('policy_denied', 'the operator suspended the agent')
+  }
+  const suspendedBy = status === 'active' ? undefined : isOperators ? 'operator' : by
+  return { put: 'agent', record: { ...record, status, suspendedBy }, version }
 }
 
 /** The grants of an agent, and all that were made out of them, each once. */

@@ -99,7 +99,8 @@ async function codeOf(world: World, form: Form): Promise<Stored<RequestRecord>> 
   })
   // One answer for all, so that nobody learns which part was right. RFC 7636 §4.1 for the verifier.
   if (
-    stored === undefined || !/^[A-Za-z0-9._~-]{43,128}$/.test(verifier) ||
+    stored === undefined || stored.record.extra?.dialect !== undefined ||
+    !/^[A-Za-z0-9._~-]{43,128}$/.test(verifier) ||
     stored.record.agent !== client || stored.record.redirectUri !== uri ||
     await digestOf(verifier) !== stored.record.codeChallenge
   ) throw refused()
