@@ -22,7 +22,7 @@ import { agentToGrant } from './authorize.ts'
 import { type Form, required } from './body.ts'
 import { newBundle, newGrant } from './issue.ts'
 import type { Asked, GrantRecord } from './records.ts'
-import { grantStanding, requireActive } from './standing.ts'
+import { grantStanding, requireActive, requireValid } from './standing.ts'
 import type { Stored } from './store.ts'
 import { confirmationKey } from './token.ts'
 import { json, type World } from './world.ts'
@@ -47,6 +47,7 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
     )
   }
   requireActive(await grantStanding(world, stored.record), 'the grant')
+  await requireValid(world, stored.record)
   if (grant.isLimited) {
     throw new SignetError('policy_denied', 'a grant with limits is not narrowed here', {
       remedy: 'its holder passes it on: signet grant narrow',

@@ -14,6 +14,7 @@ import {
   bodyOf,
   claimsOf,
   codeFor,
+  type Device,
   device,
   type Fields,
   formOf,
@@ -23,6 +24,7 @@ import {
   postForm,
   refused,
   registered,
+  type Scene,
   scene,
   send,
   signed,
@@ -31,7 +33,7 @@ import {
 } from './_gateway.ts'
 import { childClaims, forge, hashOf } from './_grants.ts'
 import { SignetError } from '../../src/errors.ts'
-import { memoryGatewayStore } from '../../src/gateway/mod.ts'
+import { type Change, type GatewayStore, memoryGatewayStore } from '../../src/gateway/mod.ts'
 import { fromJwk, publicKey } from '../../src/keys/mod.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -465,6 +467,75 @@ test('resuming an agent gives nothing back where another one is still suspended'
   assert.deepEqual(await statuses(), [0, 0])
   await refused(set('agent_none', 'suspend'), 404, 'not_found')
   await refused(set('agent_none', 'resume'), 404, 'not_found')
+})
+
+/** A store in which something happens just before some commits, as with a second process. */
+function meddled(
+  meddle: (changes: readonly Change[]) => (() => Promise<unknown>) | undefined,
+): GatewayStore {
+  const store = memoryGatewayStore()
+  let isBusy = false
+  return {
+    ...store,
+    async commit(changes) {
+      const what = isBusy ? undefined : meddle(changes)
+      isBusy ||= what !== undefined
+      await what?.()
+      if (what !== undefined) isBusy = false
+      await store.commit(changes)
+    },
+  }
+}
+
+const listed = async (at: Scene, token: string) => {
+  const { idx, uri } = claimsOf(token).status.status_list
+  const text = await (await send(at, 'GET', new URL(uri).pathname)).text()
+  return (await openStatusList(text, [at.key.publicKey], { uri })).get(idx)
+}
+
+test('a revocation at the moment of resuming an agent stands, in the status list too', async () => {
+  // Before the agent's record is written, before a grant's value is, and after that.
+  for (const nth of [0, 1, 2]) {
+    let revoke: (() => Promise<unknown>) | undefined
+    let left = nth
+    const at = await scene({
+      store: meddled(() => left-- === 0 ? revoke : undefined),
+    })
+    left = Infinity
+    const grant = await granted(at, await device())
+    await asOperator(at, 'POST', `/admin/agents/${grant.agent}/suspend`)
+    revoke = () => asOperator(at, 'POST', `/admin/grants/${grant.grant_id}/revoke`)
+    left = nth
+    await bodyOf(await asOperator(at, 'POST', `/admin/agents/${grant.agent}/resume`))
+    if (nth === 2) await bodyOf(await revoke() as Response)
+    assert.equal(await listed(at, grant.access_token), 1, `${nth}`)
+  }
+})
+
+test('whoever makes new grants again and again cannot keep theirs from being revoked', async () => {
+  let meddle: (() => Promise<unknown>) | undefined
+  const isRevoking = (change: Change) => 'status' in change && change.value === 1
+  const at = await scene({
+    store: meddled((changes) => changes.some(isRevoking) ? meddle : undefined),
+  })
+  const [who, other] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '3' })
+  const agent = await registered(at)
+  const children: string[] = []
+  const exchange = async (token: string, from: Device, to: Device) => {
+    const fields = exchangeFields(token, from.cnf, agent, to.cnf, { max_depth: '2' })
+    const answer = await signedForm(at, from, '/oauth/token', fields)
+    if (answer.status === 200) children.push((await answer.json()).access_token)
+  }
+  meddle = async () => {
+    await exchange(root.access_token, who, other)
+    for (const child of [...children]) await exchange(child, other, other)
+  }
+  const answer = await asOperator(at, 'POST', `/admin/grants/${root.grant_id}/revoke`)
+  const { revoked } = await bodyOf(answer)
+  assert.ok(children.length > 0)
+  assert.equal(revoked.length, 2 * (1 + children.length))
+  for (const token of [root.access_token, ...children]) assert.equal(await listed(at, token), 1)
 })
 
 test('POST /oauth/introspect and /oauth/revoke answer whom they may', async () => {
