@@ -216,12 +216,13 @@ function judgeEntry(
     const time = Date.parse(entry.time)
     if (entry.seq !== index) return { verdict: 'entry_misplaced' }
     if (time < before) return { verdict: 'entry_time_back' }
-    if (time > (options.now + skew) * 1000) {
-      return { verdict: 'entry_early', time: before }
-    }
-    if (entry.type !== 'action.intent' || options.grantOf === undefined) return { time }
-    const verdict = judgeAction(entry.action, options.grantOf(entry.ref ?? ''), time / 1000, skew)
-    return { verdict, time }
+    // A clock that is ahead must not hide what was done without authority.
+    const isEarly = time > (options.now + skew) * 1000
+    const acted = entry.type === 'action.intent' && options.grantOf !== undefined
+    const verdict = acted
+      ? judgeAction(entry.action, options.grantOf(entry.ref ?? ''), time / 1000, skew)
+      : undefined
+    return isEarly ? { verdict: verdict ?? 'entry_early', time: before } : { verdict, time }
   } catch (error) {
     if (!isSignetError(error)) throw error
     return { verdict: 'entry_malformed' }

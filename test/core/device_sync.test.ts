@@ -364,17 +364,20 @@ test('entries that are not as they should be are taken with a verdict, and block
   await intent('narrow')
   now += 3600_000
   await log.append({ type: 'action.outcome', ref: '3' })
+  await intent('stranger')
+  await intent('later')
   const checkpoint = await log.checkpoint()
   const parts: Uint8Array[] = [
     formatSyncHead({ generation: 1, claimed: { size: 0, root: new Uint8Array(32) } }),
   ]
-  for await (const part of exportRange(log.view(), { start: 0, end: 7 }, checkpoint)) {
+  for await (const part of exportRange(log.view(), { start: 0, end: 9 }, checkpoint)) {
     parts.push(part)
   }
   const store = memorySyncStore()
   const [never, allows] = [T0 + 9e6, (tool: string) => tool === READ]
   const grants: Record<string, KnownGrant> = {
     known: { allows, expiresAt: never, revokedAt: T0 + 1800 },
+    later: { allows, expiresAt: never },
     expired: { allows, expiresAt: T0 + 3600 - 300 },
     narrow: { allows: (tool) => tool !== READ, expiresAt: never },
   }
@@ -390,8 +393,10 @@ test('entries that are not as they should be are taken with a verdict, and block
     { index: 4, code: 'entry_after_expiry' },
     { index: 5, code: 'entry_outside_grant' },
     { index: 6, code: 'entry_early' },
+    { index: 7, code: 'entry_grant_unknown' },
+    { index: 8, code: 'entry_early' },
   ])
-  assert.deepEqual([outcome.accepted, outcome.acknowledged.size], [7, 7])
+  assert.deepEqual([outcome.accepted, outcome.acknowledged.size], [9, 9])
   await log.close()
 })
 

@@ -496,27 +496,27 @@ const listed = async (at: Scene, token: string) => {
 test('a revocation at the moment of resuming an agent stands, in the status list too', async () => {
   // Before the agent's record is written, before a grant's value is, and after that.
   for (const nth of [0, 1, 2]) {
-    let revoke: (() => Promise<unknown>) | undefined
-    let left = nth
+    const hook: { revoke?: () => Promise<Response> } = {}
+    let left = Infinity
     const at = await scene({
-      store: meddled(() => left-- === 0 ? revoke : undefined),
+      store: meddled(() => left-- === 0 ? hook.revoke : undefined),
     })
-    left = Infinity
     const grant = await granted(at, await device())
     await asOperator(at, 'POST', `/admin/agents/${grant.agent}/suspend`)
-    revoke = () => asOperator(at, 'POST', `/admin/grants/${grant.grant_id}/revoke`)
+    const revoke = () => asOperator(at, 'POST', `/admin/grants/${grant.grant_id}/revoke`)
+    hook.revoke = revoke
     left = nth
     await bodyOf(await asOperator(at, 'POST', `/admin/agents/${grant.agent}/resume`))
-    if (nth === 2) await bodyOf(await revoke() as Response)
+    if (nth === 2) await bodyOf(await revoke())
     assert.equal(await listed(at, grant.access_token), 1, `${nth}`)
   }
 })
 
 test('whoever makes new grants again and again cannot keep theirs from being revoked', async () => {
-  let meddle: (() => Promise<unknown>) | undefined
+  const hook: { meddle?: () => Promise<void> } = {}
   const isRevoking = (change: Change) => 'status' in change && change.value === 1
   const at = await scene({
-    store: meddled((changes) => changes.some(isRevoking) ? meddle : undefined),
+    store: meddled((changes) => changes.some(isRevoking) ? hook.meddle : undefined),
   })
   const [who, other] = [await device(), await device()]
   const root = await granted(at, who, undefined, { max_depth: '3' })
@@ -527,7 +527,7 @@ test('whoever makes new grants again and again cannot keep theirs from being rev
     const answer = await signedForm(at, from, '/oauth/token', fields)
     if (answer.status === 200) children.push((await answer.json()).access_token)
   }
-  meddle = async () => {
+  hook.meddle = async () => {
     await exchange(root.access_token, who, other)
     for (const child of [...children]) await exchange(child, other, other)
   }
