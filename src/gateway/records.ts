@@ -14,6 +14,8 @@ export interface AgentRecord {
   readonly description?: string | undefined
   /** A suspended agent gets nothing, and nothing of theirs is valid. */
   readonly status: 'active' | 'suspended'
+  /** By whom: what the operator did, a developer does not undo. Undefined: by the operator. */
+  readonly suspendedBy?: 'operator' | 'tenant' | undefined
   /** Exact; a redirect goes nowhere else. */
   readonly redirectUris: readonly string[]
   /** Tools that may be asked for. Undefined: any. */
@@ -176,6 +178,8 @@ export interface FindingRecord {
   readonly id: string
   /** Of which bundle. */
   readonly bundle: string
+  /** Of which device, where a log is one for all of its bundles. */
+  readonly device?: string | undefined
   /** What is wrong. */
   readonly kind: string
   /** The signed evidence, as received. */
@@ -268,7 +272,7 @@ export const KEYS: {
   ],
   bundle: ({ agent, grant, device }) => [`agent:${agent}`, `grant:${grant}`, `device:${device}`],
   log: () => [],
-  finding: ({ bundle }) => [`bundle:${bundle}`],
+  finding: ({ bundle, device }) => [`bundle:${bundle}`, device && `device:${device}`],
   operator: ({ tenant }) => [tenant && `tenant:${tenant}`],
   session: ({ principal }) => [`principal:${principal}`],
   document: ({ keys }) => keys,

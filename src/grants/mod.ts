@@ -114,7 +114,7 @@ export {
   verifyOffline,
   type VerifyOfflineOptions,
 } from './offline.ts'
-export { acceptSync, type AcceptSyncOptions, type SyncOutcome } from './sync.ts'
+export { acceptSync, type AcceptSyncOptions, type KnownGrant, type SyncOutcome } from './sync.ts'
 export {
   type EntryVerdict,
   formatSyncAnswer,
@@ -188,7 +188,7 @@ export {
   satisfies,
   type SetType,
 } from './constraints.ts'
-export { type ExchangeClaims, toExchangeClaims } from './exchange.ts'
+export { type ExchangeClaims, plainScopes, toExchangeClaims } from './exchange.ts'
 export { holderJwk, holderKey, thumbprintUri } from './holder_key.ts'
 export { type GrantTerms, issueGrant, type IssueOptions, type IssueTerms } from './issue.ts'
 export {
