@@ -39,6 +39,7 @@ const backends: Backends = {
     (await import('./backends/witness_sqlite.ts')).sqliteWitnessStore(path),
   serveHttp: async (handler, options) =>
     await (await import('./backends/serve.ts')).serve(handler, options),
+  logChecker: async (folder) => (await import('./backends/log_pool.ts')).folderChecker(folder),
   sha256: async () => (await import('./backends/node_sha256.ts')).nodeSha256,
   runtime: runtime(),
   inventory: async () => (await import('./backends/inventory.ts')).inventory(),

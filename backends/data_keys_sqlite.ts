@@ -9,6 +9,14 @@ import { isSignetError, SignetError } from '../src/errors.ts'
 import { parseJson } from '../src/json.ts'
 import type { DataKeyLine, DataKeyRecord, DataKeyScope, DataKeyStore } from '../src/keys/mod.ts'
 
+export type {
+  DataKeyLine,
+  DataKeyRecord,
+  DataKeyScope,
+  DataKeyState,
+  DataKeyStore,
+} from '../src/keys/mod.ts'
+
 const SCHEMA = `
   PRAGMA busy_timeout = 5000;
   PRAGMA journal_mode = DELETE;

@@ -11,6 +11,9 @@ import { isSignetError, SignetError } from '../src/errors.ts'
 import type { DeviceStorage } from '../src/grants/mod.ts'
 import { readLimited, writeNew } from './files.ts'
 
+export type { Bytes } from '../src/bytes.ts'
+export type { DeviceStorage } from '../src/grants/mod.ts'
+
 /** States larger than this are none. */
 const MAX_BYTES = 64 * 1024 * 1024
 

@@ -4,7 +4,6 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { Readable } from 'node:stream'
 import { SignetError } from '../src/errors.ts'
 
 /** What answers requests; `client` is the address that one came from. Should it throw, the answer is 500. */
@@ -36,6 +35,8 @@ export interface HttpServer {
 const HEADERS_MS = 10_000
 /** A request has to be here whole by then; answers may take as long as they like. */
 const REQUEST_MS = 60_000
+/** How long the rest of a request is taken in that was answered already. */
+const LINGER_MS = 2000
 
 /** Listens, and answers with the handler. Errors: `io_failed` (the address is taken or is none). */
 export async function serveHttp(handler: HttpHandler, options: ServeOptions): Promise<HttpServer> {
@@ -87,8 +88,9 @@ async function respond(
   const gone = new AbortController()
   outgoing.on('close', () => gone.abort())
   let response: Response
+  let request: Request | undefined
   try {
-    const request = requestOf(incoming, gone.signal)
+    request = requestOf(incoming, gone.signal)
     response = request === undefined
       ? new Response('bad request\n', { status: 400 })
       : await handler(request, { client: incoming.socket.remoteAddress ?? '' })
@@ -104,6 +106,34 @@ async function respond(
     await send(response.body, outgoing, gone.signal)
   }
   outgoing.end()
+  if (!incoming.complete) await linger(incoming, request)
+}
+
+/**
+ * Takes in and throws away, for a while, what is left of a request that was answered before its end. To close at once
+ * would reset the connection, and the answer with it (RFC 9112 §9.6).
+ */
+async function linger(incoming: IncomingMessage, request: Request | undefined): Promise<void> {
+  if (request?.body?.locked === false) await request.body.cancel().catch(() => {})
+  const timer = setTimeout(() => incoming.destroy(), LINGER_MS)
+  incoming.once('close', () => clearTimeout(timer))
+  incoming.once('end', () => clearTimeout(timer))
+  incoming.resume()
+}
+
+/** The body as it comes. To cancel it, unlike with `Readable.toWeb`, leaves the connection alone. */
+function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
+  const parts = incoming.iterator({ destroyOnReturn: false })
+  return new ReadableStream({
+    async pull(controller) {
+      const { done, value } = await parts.next()
+      if (done) controller.close()
+      else controller.enqueue(value)
+    },
+    async cancel() {
+      await parts.return?.()
+    },
+  }, { highWaterMark: 0 })
 }
 
 /** The request, or undefined if its target is no path or its headers are none. */
@@ -118,7 +148,7 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | un
       headers.append(incoming.rawHeaders[i]!, incoming.rawHeaders[i + 1]!)
     }
     const plain = method === 'GET' || method === 'HEAD'
-    const body = plain ? undefined : Readable.toWeb(incoming) as ReadableStream<Uint8Array>
+    const body = plain ? undefined : bodyOf(incoming)
     return new Request(`http://${authority}${url}`, {
       method,
       headers,

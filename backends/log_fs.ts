@@ -15,6 +15,9 @@ import { type Change, type LogStorage, type LogWriter, parseTilePath } from '../
 import { nodeSha256 } from './node_sha256.ts'
 import { type HeldLock, takeLock } from './sqlite_lock.ts'
 
+export type { Bytes } from '../src/bytes.ts'
+export type { Change, LogStorage, LogWriter } from '../src/log/mod.ts'
+
 /** The part of `node:fs/promises` that is used; tests inject faults here. */
 export type FileSystem = Pick<
   typeof nodeFs,

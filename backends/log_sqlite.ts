@@ -9,6 +9,9 @@ import { SignetError } from '../src/errors.ts'
 import type { Change, LogStorage, LogWriter } from '../src/log/mod.ts'
 import { takeLock } from './sqlite_lock.ts'
 
+export type { Bytes } from '../src/bytes.ts'
+export type { Change, LogStorage, LogWriter } from '../src/log/mod.ts'
+
 const SCHEMA = `
   PRAGMA busy_timeout = 5000;
   PRAGMA journal_mode = WAL;

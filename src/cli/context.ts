@@ -6,7 +6,7 @@ import type { GatewayStore } from '../gateway/mod.ts'
 import type { DeviceStorage } from '../grants/mod.ts'
 import type { Keyring } from '../keys/mod.ts'
 import type { FileTree, PublishersMemory } from '../models/mod.ts'
-import type { LogStorage, Sha256, WitnessStore } from '../log/mod.ts'
+import type { BundleChecker, LogStorage, Sha256, WitnessStore } from '../log/mod.ts'
 
 /** Options of key providers, from the flags of a command. */
 export interface ProviderOptions {
@@ -68,6 +68,8 @@ export interface Backends {
       readonly onFault?: (error: unknown) => void
     },
   ): Promise<{ readonly url: string; close(): Promise<void> }>
+  /** Checks the bundles of a log in a folder, on several threads where that is worth it. */
+  logChecker(folder: string): Promise<BundleChecker>
   /** SHA-256 as fast as the platform can. */
   sha256(): Promise<Sha256>
   /** All providers of keys, after the flags of a command. */

@@ -86,6 +86,7 @@ async function verifyFolder(run: Run, flags: VerifyFlags, folder: string): Promi
   const report = await verifyLog(storage, checkpoint, {
     hasher: treeHasher(await run.backends.sha256()),
     strict: flags.strict,
+    checker: await run.backends.logChecker(folder),
     onEntry: entries?.add,
     signal: run.signal,
     onProgress(done, size) {

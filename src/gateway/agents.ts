@@ -47,12 +47,12 @@ export const agentRoutes: Routes = (app, world) => {
   })
   app.post('/admin/agents/:id/suspend', async (c) => {
     await operatorOf(world, c.req.raw)
-    await suspendAgent(world, c.req.param('id'))
+    await suspendAgent(world, c.req.param('id'), 'operator')
     return json({ id: c.req.param('id'), status: 'suspended' })
   })
   app.post('/admin/agents/:id/resume', async (c) => {
     await operatorOf(world, c.req.raw)
-    await resumeAgent(world, c.req.param('id'))
+    await resumeAgent(world, c.req.param('id'), 'operator')
     return json({ id: c.req.param('id'), status: 'active' })
   })
   app.post('/admin/sign-in-codes', async (c) => {

@@ -8,7 +8,9 @@ import {
   parseCapability,
   parseLimits,
   parseScopeText,
+  plainScopes,
   scopesToTools,
+  type ToolsJson,
 } from '../grants/mod.ts'
 import { isObject, type JsonObject, type JsonValue, parseJson } from '../json.ts'
 import { field, type Form } from './body.ts'
@@ -44,6 +46,12 @@ export function readAsked(form: Form, agent: AgentRecord, ceilings: Ceilings): A
     ),
     maxDepth: readNumber(form, 'max_depth', 0, 0, ceilings.maxDepth),
   }
+}
+
+/** `scope` of an answer (RFC 6749 §5.1): what is granted without constraints and limits; undefined if nothing is. */
+export function scopeOf({ tools, limits }: Asked): string | undefined {
+  const scopes = plainScopes(tools as ToolsJson, [limits && parseLimits(limits)])
+  return scopes.length === 0 ? undefined : scopes.join(' ')
 }
 
 function readTools(form: Form): JsonObject {

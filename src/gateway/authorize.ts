@@ -64,7 +64,18 @@ async function keep(world: World, record: RequestRecord): Promise<void> {
 export async function activeAgent(world: World, id: string): Promise<AgentRecord> {
   const agent = (await world.store.records.get('agent', id))?.record
   if (agent?.status === 'active') return agent
-  throw new SignetError('client_unknown', 'there is no such agent, or it is suspended')
+  throw clientUnknown()
+}
+
+/** The same for the flow of OAuth: agents of a dialect have none, their developers would not see what it gives them. */
+async function ownAgent(world: World, id: string): Promise<AgentRecord> {
+  const agent = await activeAgent(world, id)
+  if (agent.extra?.dialect === undefined) return agent
+  throw clientUnknown()
+}
+
+function clientUnknown(): SignetError {
+  return new SignetError('client_unknown', 'there is no such agent, or it is suspended')
 }
 
 /**
@@ -76,14 +87,14 @@ export async function agentToGrant(
   id: string,
 ): Promise<{ readonly agent: AgentRecord; readonly keep: Change }> {
   const found = await world.store.records.get('agent', id)
-  const agent = await activeAgent(world, id)
+  const agent = await ownAgent(world, id)
   return { agent, keep: { put: 'agent', record: agent, version: found?.version ?? 0 } }
 }
 
 async function pushed(world: World, request: Request): Promise<RequestRecord> {
   const form = await readForm(request)
   if (form.has('request_uri')) throw malformed('a request cannot name another', 'request_uri')
-  const agent = await activeAgent(world, required(form, 'client_id'))
+  const agent = await ownAgent(world, required(form, 'client_id'))
   const redirectUri = required(form, 'redirect_uri')
   if (!agent.redirectUris.includes(redirectUri)) {
     throw malformed(`${quoted(redirectUri)} is not registered for the agent`, 'redirect_uri')
@@ -122,7 +133,7 @@ async function decided(world: World, id: string, client: string | undefined): Pr
   const stored = await pendingRequest(world, id)
   const { record } = stored
   if (record.agent !== client) throw malformed('it is not the one that asked', 'client_id')
-  const agent = await activeAgent(world, record.agent)
+  const agent = await ownAgent(world, record.agent)
   const { principalHint } = record
   const decision = await world.decide({ ...askedOf(record), agent, principalHint })
   switch (decision.effect) {

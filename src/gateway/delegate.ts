@@ -15,14 +15,14 @@ import {
   widening,
 } from '../grants/mod.ts'
 import { parseJws } from '../envelope/mod.ts'
-import { isObject, type JsonObject, parseJson } from '../json.ts'
+import { isObject, parseJson } from '../json.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { readAsked } from './asked.ts'
+import { readAsked, scopeOf } from './asked.ts'
 import { agentToGrant } from './authorize.ts'
 import { type Form, required } from './body.ts'
 import { newBundle, newGrant } from './issue.ts'
 import type { Asked, GrantRecord } from './records.ts'
-import { grantStanding, requireActive } from './standing.ts'
+import { grantStanding, requireActive, requireValid } from './standing.ts'
 import type { Stored } from './store.ts'
 import { confirmationKey } from './token.ts'
 import { json, type World } from './world.ts'
@@ -47,6 +47,7 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
     )
   }
   requireActive(await grantStanding(world, stored.record), 'the grant')
+  await requireValid(world, stored.record)
   if (grant.isLimited) {
     throw new SignetError('policy_denied', 'a grant with limits is not narrowed here', {
       remedy: 'its holder passes it on: signet grant narrow',
@@ -54,8 +55,8 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
   }
   const { agent, keep } = await agentToGrant(world, required(form, 'client_id'))
   const key = await confirmationKey(form, 'req_cnf')
-  const asked = within(grant, readAsked(form, agent, world.ceilings), world.now())
   const { record: parent, version } = stored
+  const asked = within(grant, parent, readAsked(form, agent, world.ceilings), world.now())
   const origin = { agent: agent.id, principal: parent.principal, parent: parent.id }
   const child = await newGrant(world, origin, asked, key)
   const bundle = await newBundle(world, child, key)
@@ -73,7 +74,7 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
     issued_token_type: CHAIN_TYPE,
     token_type: 'aat',
     expires_in: child.expiresAt - world.now(),
-    scope: Object.keys(asked.tools).join(' '),
+    scope: scopeOf(asked),
     grant_id: child.id,
     bundle_id: bundle.id,
     bundle: bundle.jws,
@@ -117,11 +118,9 @@ function firstAudience(chain: GrantChain): string | undefined {
   return typeof first === 'string' ? first : undefined
 }
 
-/** What is asked for, cut to the times of the parent; refused where it is wider. */
-function within(grant: VerifiedGrant, asked: Asked, now: number): Asked {
-  const details = grant.claims.authorization_details as readonly JsonObject[]
-  const parent = parseCapability(details.find(({ tools }) => tools !== undefined)?.tools)
-  const wider = widening(parent, parseCapability(asked.tools))
+/** What is asked for, cut to the times of the parent, those of its record too; refused where it is wider. */
+function within(grant: VerifiedGrant, parent: GrantRecord, asked: Asked, now: number): Asked {
+  const wider = widening(parseCapability(grant.capability), parseCapability(asked.tools))
   if (wider !== undefined) throw new SignetError('grant_widened', wider)
   const left = grant.maxDepth - grant.depth - 1
   if (left < 0) throw new SignetError('grant_depth', 'the grant cannot be passed on')
@@ -134,6 +133,8 @@ function within(grant: VerifiedGrant, asked: Asked, now: number): Asked {
     ...asked,
     audience,
     duration: Math.min(asked.duration, grant.expiresAt - now),
+    // Not in the token: what a bundle of the parent may do, one of the child may at most.
+    offlineAge: Math.min(asked.offlineAge, parent.asked.offlineAge),
     maxDepth: Math.min(asked.maxDepth, left),
   }
 }

@@ -31,8 +31,9 @@ export function syncStore(
     },
     async append(from, head, entries) {
       const now = world.now()
-      const { size, root, first, time } = head
-      const state = { size, root: toBase64(root), first: toBase64(first), time, checkpoint, right }
+      const { size, time, sentAt } = head
+      const [root, first] = [toBase64(head.root), toBase64(head.first)]
+      const state = { size, root, first, time, sentAt, checkpoint, right }
       try {
         await store.commit([
           {
@@ -70,6 +71,7 @@ function readHead({ state }: LogRecord): SyncHead {
     root: bytes('root'),
     first: bytes('first'),
     time: state.time as number,
+    sentAt: state.sentAt as number | undefined,
   }
 }
 

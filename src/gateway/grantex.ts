@@ -204,7 +204,7 @@ function dialectOf(world: World, options: GrantexOptions, path: string): Dialect
     trust: { issuer: base, keys },
     jwks: [...keys].map(([kid, { jwk }]) => ({ ...jwk, use: 'sig', kid })),
     isSandbox: options.insecureSandboxApproval === true,
-    maxDepth,
+    maxDepth: Math.min(maxDepth, world.ceilings.maxDepth),
     renewBelow,
   }
 }

@@ -1,5 +1,6 @@
 /** Asking after a token (RFC 7662) and giving it back (RFC 7009). */
 import { isSignetError } from '../errors.ts'
+import { DETAIL_TYPE, plainScopes } from '../grants/mod.ts'
 import { ownGrant } from './delegate.ts'
 import { type Form, parseForm, readBody, readForm, required, requireType } from './body.ts'
 import { bearer, operatorOf } from './operators.ts'
@@ -46,6 +47,10 @@ async function introspect(world: World, form: Form): Promise<object> {
   const { grant, stored: { record } } = found
   if ((await grantStanding(world, record)).state !== 'active') return { active: false }
   const leaf = grant.links.at(-1)!
+  const scopes = plainScopes(grant.capability, grant.links.map(({ limits }) => limits))
+  const limited = grant.links.flatMap(({ id, limits }) =>
+    limits === undefined ? [] : [{ link: id, limits: Object.fromEntries(limits) }]
+  )
   return {
     active: true,
     token_type: 'aat',
@@ -56,9 +61,11 @@ async function introspect(world: World, form: Form): Promise<object> {
     aud: grant.audience,
     iat: grant.issuedAt,
     exp: grant.expiresAt,
-    scope: grant.tools.join(' '),
+    scope: scopes.length === 0 ? undefined : scopes.join(' '),
     cnf: { jwk: grant.holder.jwk },
-    authorization_details: grant.claims.authorization_details,
+    // What was verified, and nothing that the leaf's holder put beside it. Each limit is counted by its link.
+    authorization_details: [{ type: DETAIL_TYPE, tools: grant.capability }],
+    limits: limited.length === 0 ? undefined : limited,
     grant_id: record.id,
   }
 }

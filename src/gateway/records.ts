@@ -14,6 +14,8 @@ export interface AgentRecord {
   readonly description?: string | undefined
   /** A suspended agent gets nothing, and nothing of theirs is valid. */
   readonly status: 'active' | 'suspended'
+  /** By whom: what the operator did, a developer does not undo. Undefined: by the operator. */
+  readonly suspendedBy?: 'operator' | 'tenant' | undefined
   /** Exact; a redirect goes nowhere else. */
   readonly redirectUris: readonly string[]
   /** Tools that may be asked for. Undefined: any. */
@@ -176,6 +178,8 @@ export interface FindingRecord {
   readonly id: string
   /** Of which bundle. */
   readonly bundle: string
+  /** Of which device, where a log is one for all of its bundles. */
+  readonly device?: string | undefined
   /** What is wrong. */
   readonly kind: string
   /** The signed evidence, as received. */
@@ -214,20 +218,6 @@ export interface SessionRecord {
   readonly expiresAt: number
 }
 
-/** An answer that is given again when the same is asked again. */
-export interface AnswerRecord {
-  /** SHA-256 over the asker and their key of idempotency. */
-  readonly id: string
-  /** SHA-256 of the request's body. */
-  readonly request: string
-  /** HTTP status. */
-  readonly status: number
-  /** The body. */
-  readonly body: string
-  /** Until when it is kept. */
-  readonly expiresAt: number
-}
-
 /** Anything a dialect keeps for itself. */
 export interface DocumentRecord {
   /** Starts with the name of the dialect and a colon. */
@@ -256,8 +246,6 @@ export interface Records {
   readonly operator: OperatorRecord
   /** Codes and sessions of principals. */
   readonly session: SessionRecord
-  /** Answers kept. */
-  readonly answer: AnswerRecord
   /** Things of dialects. */
   readonly document: DocumentRecord
 }
@@ -284,10 +272,9 @@ export const KEYS: {
   ],
   bundle: ({ agent, grant, device }) => [`agent:${agent}`, `grant:${grant}`, `device:${device}`],
   log: () => [],
-  finding: ({ bundle }) => [`bundle:${bundle}`],
+  finding: ({ bundle, device }) => [`bundle:${bundle}`, device && `device:${device}`],
   operator: ({ tenant }) => [tenant && `tenant:${tenant}`],
   session: ({ principal }) => [`principal:${principal}`],
-  answer: () => [],
   document: ({ keys }) => keys,
 }
 

@@ -1,6 +1,6 @@
 /**
  * What still counts: the worst of a bundle, its grant, every grant above it, and the agent. And how it ends: a
- * revocation goes down to all that was made out of a grant, in one step with the status lists.
+ * revocation goes down to all that was made out of a grant, in the status lists too.
  */
 import { isSignetError, SignetError } from '../errors.ts'
 import type { BundleRecord, GrantRecord } from './records.ts'
@@ -12,6 +12,8 @@ export type Standing =
   | { readonly state: 'active' }
   | { readonly state: 'revoked' | 'suspended'; readonly at?: number; readonly reason: string }
 
+/** The reason of a grant whose time is over; nobody revoked it. */
+export const EXPIRED = 'expired'
 const ACTIVE: Standing = { state: 'active' }
 /** More grants above one another cannot be made. */
 const MAX_ABOVE = 64
@@ -24,7 +26,7 @@ export async function grantStanding(world: World, grant: GrantRecord): Promise<S
     if (status === 'revoked') {
       return { state: 'revoked', reason, ...(revokedAt === undefined ? {} : { at: revokedAt }) }
     }
-    if (expiresAt <= world.now()) return { state: 'revoked', at: expiresAt, reason: 'expired' }
+    if (expiresAt <= world.now()) return { state: 'revoked', at: expiresAt, reason: EXPIRED }
     const holder: Stored<{ status: string }> | undefined = await world.store.records.get(
       'agent',
       agent,
@@ -55,29 +57,51 @@ export function requireActive(standing: Standing, what: string): void {
   throw new SignetError('policy_denied', `${what} is ${standing.state}: ${standing.reason}`)
 }
 
-/** Revokes a grant and all below it. Idempotent; the ids that this call revoked. Errors: `not_found`. */
+/**
+ * Revokes a grant and all below it. Idempotent: a second call mends what a first one did not finish. The ids that this
+ * call revoked. Errors: `not_found`.
+ *
+ * The status lists come first, and name no version: once they are written nothing more is made out of these grants (see
+ * `requireValid`), so that whoever makes new ones again and again cannot make this lose for ever.
+ */
 export async function revokeGrant(world: World, id: string, reason: string): Promise<string[]> {
-  return await retrying(async () => {
+  const end = { status: 'revoked', revokedAt: world.now(), reason } as const
+  const grants = await retrying(async () => {
     const root = await world.store.records.get('grant', id)
     if (root === undefined) throw new SignetError('not_found', 'there is no such grant')
-    const changes: Change[] = []
-    const revoked: string[] = []
-    const end = { status: 'revoked', revokedAt: world.now(), reason } as const
-    for (const { record, version } of await withDescendants(world, root)) {
-      if (record.status === 'active') {
-        revoked.push(record.id)
-        changes.push({ put: 'grant', record: { ...record, ...end }, version })
-        changes.push({ status: record.place.list, index: record.place.index, value: 1 })
-      }
-      for await (const found of everyRecord(world.store.records, 'bundle', `grant:${record.id}`)) {
-        if (found.record.status === 'revoked') continue
-        revoked.push(found.record.id)
-        changes.push(...bundleEnd(found, end))
-      }
-    }
-    await commitAll(world, changes)
-    return revoked
+    const all = await withDescendants(world, root)
+    await commitAll(world, all.map(({ record }) => invalid(record)))
+    const live = all.filter(({ record }) => record.status === 'active')
+    await commitAll(
+      world,
+      live.flatMap(({ record, version }): Change[] => [
+        { put: 'grant', record: { ...record, ...end }, version },
+        invalid(record), // an agent was perhaps resumed in between
+      ]),
+    )
+    return { all, live }
   })
+  const revoked = grants.live.map(({ record }) => record.id)
+  // Bundles no longer count without their grants, and cannot be refreshed from here on.
+  for (const { record } of grants.all) {
+    for await (const found of everyRecord(world.store.records, 'bundle', `grant:${record.id}`)) {
+      if (found.record.status === 'revoked') continue
+      await revokeBundle(world, found.record.id, reason)
+      revoked.push(found.record.id)
+    }
+  }
+  return revoked
+}
+
+function invalid({ place: { list, index } }: GrantRecord): Change {
+  return { status: list, index, value: 1 }
+}
+
+/** Throws `policy_denied` where the status list says that a grant does not hold, whatever its record says yet. */
+export async function requireValid(world: World, { place }: GrantRecord): Promise<void> {
+  const { values } = await world.store.status.read(place.list)
+  if (values.get(place.index) === undefined) return
+  throw new SignetError('policy_denied', 'the grant is revoked or suspended')
 }
 
 /** Revokes a bundle, not its grant. Idempotent. Errors: `not_found`. */
@@ -96,13 +120,16 @@ export async function revokeBundle(
   })
 }
 
+/** Who suspends an agent, or lets them act again: the operator, or the developer whose agent it is. */
+export type SuspendedBy = 'operator' | 'tenant'
+
 /**
  * Suspends an agent. The status of each of their grants, and of all below them, follows in the same step. Idempotent.
  * Errors: `not_found`.
  */
-export async function suspendAgent(world: World, id: string): Promise<void> {
+export async function suspendAgent(world: World, id: string, by: SuspendedBy): Promise<void> {
   await retrying(async () => {
-    const changes: Change[] = [await agentChange(world, id, 'suspended')]
+    const changes: Change[] = [await agentChange(world, id, 'suspended', by)]
     for (const { place, status } of await grantsOf(world, id)) {
       if (status === 'revoked') continue
       changes.push({ status: place.list, index: place.index, value: 2 })
@@ -113,33 +140,53 @@ export async function suspendAgent(world: World, id: string): Promise<void> {
 
 /**
  * Lets a suspended agent act again, with what was not revoked. Grants stand again only where nobody else above or below
- * is suspended, so each is judged anew; a crash in between leaves them suspended. Idempotent. Errors: `not_found`.
+ * is suspended, so each is judged anew; a crash in between leaves them suspended. Idempotent. Errors: `not_found`;
+ * `policy_denied` for a developer whose agent the operator suspended.
  */
-export async function resumeAgent(world: World, id: string): Promise<void> {
+export async function resumeAgent(world: World, id: string, by: SuspendedBy): Promise<void> {
   await retrying(async () => {
-    await world.store.commit([await agentChange(world, id, 'active')])
+    await world.store.commit([await agentChange(world, id, 'active', by)])
   })
-  for (const grant of await grantsOf(world, id)) {
-    if ((await grantStanding(world, grant)).state !== 'active') continue
-    const { list, index } = grant.place
-    await world.store.commit([{ status: list, index, value: 0 }])
-    // Suspended or revoked again while this was written: the worse counts.
-    const now = (await world.store.records.get('grant', grant.id))?.record ?? grant
-    const { state } = await grantStanding(world, now)
-    if (state === 'active') continue
-    const value = now.status === 'revoked' ? 1 : 2
-    await world.store.commit([{ status: list, index, value }])
+  for (const { id: grant } of await grantsOf(world, id)) {
+    while (!await settled(world, grant));
   }
+}
+
+/**
+ * Writes what a grant is worth now, unless it was revoked: its version says that it was not in between. False if an
+ * agent was suspended or resumed meanwhile.
+ */
+async function settled(world: World, id: string): Promise<boolean> {
+  return await retrying(async () => {
+    const found = await world.store.records.get('grant', id)
+    if (found === undefined) return true
+    const { record, version } = found
+    const { state } = await grantStanding(world, record)
+    if (state === 'revoked') return true
+    const { list, index } = record.place
+    await world.store.commit([
+      { put: 'grant', record, version },
+      { status: list, index, value: state === 'active' ? 0 : 2 },
+    ])
+    return (await grantStanding(world, record)).state === state
+  })
 }
 
 async function agentChange(
   world: World,
   id: string,
   status: 'active' | 'suspended',
+  by: SuspendedBy,
 ): Promise<Change> {
   const agent = await world.store.records.get('agent', id)
   if (agent === undefined) throw new SignetError('not_found', 'there is no such agent')
-  return { put: 'agent', record: { ...agent.record, status }, version: agent.version }
+  const { record, version } = agent
+  const isOperators = record.status === 'suspended' && record.suspendedBy !== 'tenant'
+  if (by === 'tenant' && status === 'active' && isOperators) {
+    throw new SignetError('policy_denied', 'the operator suspended the agent')
+  }
+  const suspendedBy = status === 'active' ? undefined : isOperators ? 'operator' : by
+  return { put: 'agent', record: { ...record, status, suspendedBy }, version }
 }
 
 /** The grants of an agent, and all that were made out of them, each once. */

@@ -4,21 +4,29 @@
  * that the device signed as evidence. Every answer says whether the bundle still counts, and brings a newer one.
  */
 import { toBase64, toBase64Url } from '../bytes.ts'
-import { ED25519_NOTE, noteVerifier, parseJws } from '../envelope/mod.ts'
+import { ED25519_NOTE, noteVerifier, parseJws, type VerifiedRequest } from '../envelope/mod.ts'
 import { isSignetError } from '../errors.ts'
-import { acceptSync, formatSyncAnswer, MAX_SYNC_BYTES, type SyncOutcome } from '../grants/mod.ts'
+import {
+  acceptSync,
+  formatSyncAnswer,
+  type KnownGrant,
+  MAX_SYNC_BYTES,
+  type SyncOutcome,
+} from '../grants/mod.ts'
 import { defaultHasher } from '../log/mod.ts'
 import { ownBundle, refreshed } from './bundles.ts'
 import { evidenceIn, headOf, syncStore } from './device_log.ts'
 import { digestOf } from './ids.ts'
 import { deviceKey, logOrigin } from './issue.ts'
 import type { BundleRecord } from './records.ts'
-import { bundleStanding, type Standing } from './standing.ts'
+import { bundleStanding, EXPIRED, grantStanding, type Standing } from './standing.ts'
 import { retrying } from './store.ts'
 import type { Routes, World } from './world.ts'
 
 /** How long a bundle is as good as new, seconds: many messages in a row bring one refresh. */
 const FRESH = 60
+/** Of one device. The first ones tell enough. */
+const MAX_FINDINGS = 100
 
 /** `GET` and `POST /bundles/:id/sync`. */
 export const syncRoutes: Routes = (app, world) => {
@@ -26,7 +34,7 @@ export const syncRoutes: Routes = (app, world) => {
     const { stored, request } = await ownBundle(world, c.req.raw, c.req.param('id'), MAX_SYNC_BYTES)
     const { record } = stored
     const standing = await bundleStanding(world, record)
-    const outcome = await take(world, record, standing, request.body)
+    const outcome = await take(world, record, request)
     return await answer(world, record, standing, outcome)
   })
   app.get('/bundles/:id/sync', async (c) => {
@@ -46,19 +54,18 @@ export const syncRoutes: Routes = (app, world) => {
 async function take(
   world: World,
   bundle: BundleRecord,
-  standing: Standing,
-  body: Uint8Array,
+  { body, created }: VerifiedRequest,
 ): Promise<SyncOutcome> {
   const origin = logOrigin(world, bundle.device)
   const keys = await Promise.all([...bundle.keys, bundle.deviceKey].map(deviceKey))
-  const known = await grantIds(world, bundle.device)
+  const known = await knownGrants(world, bundle.device)
   const message = evidenceIn(body)
   const outcome = await acceptSync(syncStore(world, bundle.device, message), body, {
     origin,
     verifiers: await Promise.all(keys.map((key) => noteVerifier(origin, key, ED25519_NOTE))),
     now: world.now(),
-    revokedAt: standing.state === 'active' ? undefined : standing.at,
-    knowsGrant: (id) => known.has(id),
+    sentAt: created,
+    grantOf: (id) => known.get(id),
   })
   if (!['consistent', 'unproven'].includes(outcome.log)) {
     await find(world, bundle, outcome, message.checkpoint)
@@ -66,29 +73,49 @@ async function take(
   return outcome
 }
 
-/** Ids of all grants that this device ever had of us: SHA-256 of the signing input. */
-async function grantIds(world: World, device: string): Promise<ReadonlySet<string>> {
-  const ids = new Set<string>()
+/** All grants that this device ever had of us, by id: SHA-256 of the signing input. */
+async function knownGrants(
+  world: World,
+  device: string,
+): Promise<ReadonlyMap<string, KnownGrant>> {
+  const known = new Map<string, KnownGrant>()
   const bundles = await world.store.records.list('bundle', { key: `device:${device}`, limit: 1000 })
-  for (const { record } of bundles) {
-    const grant = (await world.store.records.get('grant', record.grant))?.record
-    if (grant === undefined) continue
-    const { signingInput } = parseJws(grant.token)
-    ids.add(toBase64Url(new Uint8Array(await crypto.subtle.digest('SHA-256', signingInput))))
+  // An entry names its grant and not its bundle: of several bundles with one grant, the last to end counts.
+  const ends = new Map<string, number>()
+  for (const { record: { grant, revokedAt = Infinity } } of bundles) {
+    ends.set(grant, Math.max(ends.get(grant) ?? 0, revokedAt))
   }
-  return ids
+  for (const [id, end] of ends) {
+    const grant = (await world.store.records.get('grant', id))?.record
+    if (grant === undefined) continue
+    const standing = await grantStanding(world, grant)
+    const isRevoked = standing.state === 'revoked' && standing.reason !== EXPIRED
+    const revokedAt = Math.min(end, (isRevoked ? standing.at : undefined) ?? Infinity)
+    const { signingInput } = parseJws(grant.token)
+    const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', signingInput))
+    known.set(toBase64Url(hash), {
+      allows: (tool) => Object.hasOwn(grant.asked.tools, tool),
+      expiresAt: grant.expiresAt,
+      revokedAt: revokedAt === Infinity ? undefined : revokedAt,
+    })
+  }
+  return known
 }
 
-/** Keeps what is wrong with a log, once for each checkpoint that shows it. */
+/** Keeps what is wrong with a log, once for each checkpoint that shows it; no device fills the store with them. */
 async function find(
   world: World,
   bundle: BundleRecord,
   { log, acknowledged: { size, root } }: SyncOutcome,
   evidence: string,
 ): Promise<void> {
+  const key = `device:${bundle.device}`
+  const kept = await world.store.records.list('finding', { key, limit: MAX_FINDINGS })
+  if (kept.length >= MAX_FINDINGS) return
   const record = {
     id: `finding_${await digestOf(`${bundle.device} ${log} ${evidence}`)}`,
     bundle: bundle.id,
+    device: bundle.device,
     kind: log,
     evidence,
     known: { size, root: toBase64(root) },

@@ -8,6 +8,7 @@
 import { SignetError } from '../errors.ts'
 import { isObject, parseJson } from '../json.ts'
 import type { PublicKey } from '../keys/mod.ts'
+import { scopeOf } from './asked.ts'
 import { agentToGrant } from './authorize.ts'
 import { field, type Form, parseForm, readBody, required, requireType } from './body.ts'
 import { exchange } from './delegate.ts'
@@ -81,7 +82,7 @@ async function redeem(world: World, form: Form, holder: PublicKey): Promise<Resp
       access_token: grant.token,
       token_type: 'aat',
       expires_in: grant.expiresAt - world.now(),
-      scope: Object.keys(grant.asked.tools).join(' '),
+      scope: scopeOf(grant.asked),
       grant_id: grant.id,
       bundle_id: bundle.id,
       bundle: bundle.jws,
@@ -98,7 +99,8 @@ async function codeOf(world: World, form: Form): Promise<Stored<RequestRecord>> 
   })
   // One answer for all, so that nobody learns which part was right. RFC 7636 §4.1 for the verifier.
   if (
-    stored === undefined || !/^[A-Za-z0-9._~-]{43,128}$/.test(verifier) ||
+    stored === undefined || stored.record.extra?.dialect !== undefined ||
+    !/^[A-Za-z0-9._~-]{43,128}$/.test(verifier) ||
     stored.record.agent !== client || stored.record.redirectUri !== uri ||
     await digestOf(verifier) !== stored.record.codeChallenge
   ) throw refused()

@@ -39,8 +39,7 @@ import {
 } from './offline.ts'
 import type { VerifiedGrant } from './verified.ts'
 
-/** So many entries after the last state a new one is written, or opening had to read ever more of the log. */
-const SAVE_EVERY = 65_536
+/** As `DeviceSettings.maxWaiting` says. */
 const MAX_WAITING = 1_000_000
 
 /** An open device. Made by `openDevice`. */
@@ -379,7 +378,8 @@ export class Device {
     this.#kept = Math.max(this.#kept, time)
     const { newestTime, waitingSince = time } = this.#state
     this.#state = { ...this.#state, newestTime: Math.max(newestTime, time), waitingSince }
-    if (index - this.#state.log.size >= SAVE_EVERY && !this.#catchingUp) {
+    const { saveEvery = 65_536 } = this.#parts.settings
+    if (index - this.#state.log.size >= saveEvery && !this.#catchingUp) {
       this.#catchingUp = true
       this.#saving = this.#saving.then(() => this.#save({}, undefined, undefined))
         .catch(() => {}) // the next one may do better; until then opening takes longer
@@ -417,56 +417,63 @@ export class Device {
   }
 
   async #heard(contact: ServerContact, live: boolean = true): Promise<void> {
-    await this.#tellDenials(this.#state.newestTime).catch(onlySignet)
-    const before = this.#state
-    const { now } = this
-    let change: Partial<DeviceState> = {}
-    let event: LogEvent | undefined
     const [damage] = live ? [] : this.#found
     if (damage !== undefined) {
       throw new SignetError(damage.code, damage.message, { remedy: 'sync with the server' })
     }
+    const before = this.#state
+    const ended = before.revoked === undefined ? contact.revoked : undefined
+    // It counts from now on, whatever becomes of the rest and of the disk.
+    if (ended !== undefined) this.#state = { ...before, revoked: ended }
+    await this.#tellDenials(this.#state.newestTime).catch(onlySignet)
     const authority = contact.bundle === undefined ? undefined : await this.#newer(contact.bundle)
-    if (authority !== undefined) {
-      const { bundle } = authority
-      const log = this.#log ??= await this.#parts.openLog(bundle.log.origin)
-      await checkHead(log, bundle.log.acknowledged)
-      const again = before.bundleId === bundle.id
-      event = { type: again ? 'device.refreshed' : 'device.enrolled' }
-      const keys = bundle.keys.map(({ jwk }) => ({ ...jwk }))
-      change = {
-        bundle: bundle.token,
-        bundleId: bundle.id,
-        bundleGeneration: bundle.generation,
-        issuers: [{ issuer: bundle.issuer, keys }],
-        ...again ? {} : { ...exchanged(before, bundle.id), acknowledged: undefined },
-      }
-    }
-    if (contact.acknowledged !== undefined && this.#log !== undefined) {
-      const { size, root } = contact.acknowledged
-      await checkHead(this.#log, contact.acknowledged)
-      change = { ...change, acknowledged: { size, root: rootText(root) } }
-      const told = this.#lastAction < size
-      change = { ...change, waitingSince: told ? undefined : before.waitingSince ?? now }
-    }
-    if (contact.revoked !== undefined && before.revoked === undefined) {
-      event ??= { type: 'device.synced', outcome: 'revoked' }
-      change = { ...change, revoked: contact.revoked }
-      // It counts from now on, whatever becomes of the disk.
-      this.#state = { ...this.#state, revoked: contact.revoked }
-    }
-    // The server's clock is the only one that may set the mark back, and only with a fresh bundle.
+    const heardAt = live ? contact.serverTime ?? this.now : 0
+    // The server's clock is the only one that may set the mark back, and only together with a fresh bundle.
     const sets = live && contact.serverTime !== undefined && authority !== undefined
-    const heardAt = live ? contact.serverTime ?? now : 0
-    change = {
-      ...change,
+    const change: Partial<DeviceState> = {
+      ...authority === undefined ? {} : await this.#adopted(authority.bundle),
+      ...await this.#acknowledgedBy(contact),
+      ...live ? { lastContact: heardAt } : {},
       newestTime: Math.max(heardAt, authority?.bundle.issuedAt ?? 0),
-      lastContact: live ? heardAt : before.lastContact,
+      ...ended === undefined ? {} : { revoked: ended },
     }
-    if (event === undefined && this.#actionsBetween(before.acknowledged?.size, contact)) {
+    let event: LogEvent | undefined
+    if (authority !== undefined) {
+      const again = before.bundleId === authority.bundle.id
+      event = { type: again ? 'device.refreshed' : 'device.enrolled' }
+    } else if (ended !== undefined) {
+      event = { type: 'device.synced', outcome: 'revoked' }
+    } else if (this.#actionsBetween(before.acknowledged?.size, contact)) {
       event = { type: 'device.synced', outcome: 'ok' }
     }
     await this.#save(change, event, authority, sets)
+  }
+
+  /** What a bundle changes that takes the place of the one before. */
+  async #adopted(bundle: VerifiedBundle): Promise<Partial<DeviceState>> {
+    const log = this.#log ??= await this.#parts.openLog(bundle.log.origin)
+    await checkHead(log, bundle.log.acknowledged)
+    const keys = bundle.keys.map(({ jwk }) => ({ ...jwk }))
+    return {
+      bundle: bundle.token,
+      bundleId: bundle.id,
+      bundleGeneration: bundle.generation,
+      issuers: [{ issuer: bundle.issuer, keys }],
+      ...this.#state.bundleId === bundle.id
+        ? {}
+        : { ...exchanged(this.#state, bundle.id), acknowledged: undefined },
+    }
+  }
+
+  async #acknowledgedBy({ acknowledged }: ServerContact): Promise<Partial<DeviceState>> {
+    if (acknowledged === undefined || this.#log === undefined) return {}
+    await checkHead(this.#log, acknowledged)
+    const { size, root } = acknowledged
+    const waits = this.#lastAction >= size
+    return {
+      acknowledged: { size, root: rootText(root) },
+      waitingSince: waits ? this.#state.waitingSince ?? this.now : undefined,
+    }
   }
 
   /** Whether an acknowledgement covers actions that the one before did not. */
@@ -479,7 +486,9 @@ export class Device {
     if (token === this.#state.bundle && this.#found.length === 0) return undefined
     const authority = await this.#open(token)
     const { bundle, lasting, grant } = authority
-    const forged = lasting.find((one) => isForged(one) || grant === undefined)
+    const forged = grant === undefined
+      ? lasting.find(({ where }) => where === 'grant')
+      : lasting.find(isForged)
     if (forged !== undefined) {
       throw offlineError({ ok: false, worst: forged, findings: lasting, time: this.now })
     }

@@ -17,7 +17,7 @@ export type Fetch = (
     readonly headers: Headers
     readonly body?: Bytes
     readonly signal: AbortSignal
-    readonly redirect: 'error'
+    readonly redirect: 'manual'
   },
 ) => Promise<Response>
 
@@ -95,7 +95,7 @@ export function deviceHttp(key: Key, options: DeviceHttpOptions = {}): DeviceHtt
     const late = AbortSignal.timeout(timeout)
     const both = signal === undefined ? late : AbortSignal.any([signal, late])
     try {
-      const init = { method, headers, signal: both, redirect: 'error' as const }
+      const init = { method, headers, signal: both, redirect: 'manual' as const }
       const response = await fetch(url, body === undefined ? init : { ...init, body })
       const read = await readAll(response)
       return { status: response.status, headers: response.headers, body: read }

@@ -24,6 +24,11 @@ export interface DeviceSettings {
    * with so many of them, further ones are counted only. Default one million.
    */
   readonly maxWaiting?: number | undefined
+  /**
+   * So many entries after the last state a new one is written, so that opening has no more of the log to read.
+   * Default 65 536.
+   */
+  readonly saveEvery?: number | undefined
 }
 
 /** What a tool is told besides its arguments. */

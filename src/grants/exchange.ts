@@ -6,7 +6,9 @@
  */
 import { SignetError } from '../errors.ts'
 import type { JsonObject } from '../json.ts'
+import type { ToolsJson } from './capability.ts'
 import { THUMBPRINT_URI } from './claims.ts'
+import type { Limits } from './limit_terms.ts'
 import type { VerifiedGrant } from './verified.ts'
 
 /** Claims for a token that somebody else signs. */
@@ -26,11 +28,7 @@ export function toExchangeClaims(
   grant: VerifiedGrant,
   options: { readonly subject?: string | undefined } = {},
 ): ExchangeClaims {
-  const scopes = grant.scopes.filter((tool) =>
-    // A space would make two scopes of one name.
-    /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(tool) &&
-    !grant.links.some(({ limits }) => limits?.has(tool) || limits?.has('*'))
-  )
+  const scopes = plainScopes(grant.capability, grant.links.map(({ limits }) => limits))
   if (scopes.length === 0) {
     throw new SignetError('policy_denied', 'nothing of the grant can be said in scopes', {
       remedy: 'tools with constraints or limits need a verifier that understands grants',
@@ -50,4 +48,20 @@ export function toExchangeClaims(
     cnf: { jkt: grant.holder.id },
     act,
   }
+}
+
+/**
+ * The tools that the name alone says all of: without constraints and without limits. Whoever goes by a scope enforces
+ * neither.
+ */
+export function plainScopes(
+  tools: ToolsJson,
+  limits: readonly (Limits | undefined)[],
+): readonly string[] {
+  return Object.keys(tools).filter((tool) =>
+    Object.keys(tools[tool]!).length === 0 &&
+    // A space would make two scopes of one name.
+    /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(tool) &&
+    !limits.some((one) => one?.has(tool) || one?.has('*'))
+  )
 }

@@ -86,7 +86,7 @@ export {
   type MemoryDeviceStorage,
   memoryDeviceStorage,
 } from './device_state.ts'
-export { openDevice, type OpenDeviceOptions } from './open_device.ts'
+export { deviceKey, openDevice, type OpenDeviceOptions } from './open_device.ts'
 export { peekDevice, type PeekedDevice } from './peek_device.ts'
 export {
   type DeviceAnswer,
@@ -116,7 +116,7 @@ export {
   verifyOffline,
   type VerifyOfflineOptions,
 } from './offline.ts'
-export { acceptSync, type AcceptSyncOptions, type SyncOutcome } from './sync.ts'
+export { acceptSync, type AcceptSyncOptions, type KnownGrant, type SyncOutcome } from './sync.ts'
 export {
   type EntryVerdict,
   formatSyncAnswer,
@@ -190,7 +190,7 @@ export {
   satisfies,
   type SetType,
 } from './constraints.ts'
-export { type ExchangeClaims, toExchangeClaims } from './exchange.ts'
+export { type ExchangeClaims, plainScopes, toExchangeClaims } from './exchange.ts'
 export { holderJwk, holderKey, thumbprintUri } from './holder_key.ts'
 export { type GrantTerms, issueGrant, type IssueOptions, type IssueTerms } from './issue.ts'
 export {

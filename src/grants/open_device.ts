@@ -1,7 +1,8 @@
 /** Opening a device: its state, its log, and whether the two belong together. */
 import { equalBytes, fromBase64 } from '../bytes.ts'
-import { SignetError } from '../errors.ts'
-import type { Kek, Key } from '../keys/mod.ts'
+import { isSignetError, SignetError } from '../errors.ts'
+import { ALGORITHMS } from '../algorithms.ts'
+import type { Kek, Key, Keyring, SignOptions } from '../keys/mod.ts'
 import { type Log, type LogAnchor, type LogStorage, openLog, type Sha256 } from '../log/mod.ts'
 import { Device } from './device.ts'
 import type { DeviceSettings } from './device_parts.ts'
@@ -39,7 +40,31 @@ export interface OpenDeviceOptions extends DeviceSettings {
   readonly onFault?: ((error: unknown) => void) | undefined
 }
 
-/** How far behind the state a log may be found and still be the same log: not at all. */
+/**
+ * The key of a device by its URI, of any provider; made where there is none yet. Its private half stays where it is
+ * made. Errors: those of the provider.
+ */
+export async function deviceKey(
+  ring: Pick<Keyring, 'open' | 'provider'>,
+  uri: string,
+  options: SignOptions = {},
+): Promise<Key> {
+  try {
+    return await ring.open(uri, options)
+  } catch (error) {
+    if (!isSignetError(error, 'key_not_found')) throw error
+  }
+  const { provider, uri: parsed } = ring.provider(uri)
+  try {
+    return await provider.generate(parsed, ALGORITHMS.Ed25519, options)
+  } catch (error) {
+    // Of two that make it at once one does, and both open it.
+    if (isSignetError(error, 'file_exists')) return await ring.open(uri, options)
+    throw error
+  }
+}
+
+/** What a log tells that is not there yet. */
 const NOTHING: LogFindings = {
   unresolved: [],
   counted: [],

@@ -24,6 +24,16 @@ import {
 } from './sync_message.ts'
 import type { SyncEntry, SyncHead, SyncStore } from './sync_store.ts'
 
+/** What the server knows of a grant that entries name. Times in seconds since 1970. */
+export interface KnownGrant {
+  /** Whether it is for a tool, with some arguments. */
+  allows(tool: string): boolean
+  /** When it expires. */
+  readonly expiresAt: number
+  /** When it, or the last bundle with it, was revoked, if so. */
+  readonly revokedAt?: number | undefined
+}
+
 /** What {@link acceptSync} goes by. */
 export interface AcceptSyncOptions {
   /** The log's name. */
@@ -32,12 +42,18 @@ export interface AcceptSyncOptions {
   readonly verifiers: readonly NoteVerifier[]
   /** Seconds since 1970. */
   readonly now: number
-  /** How far the device's clock may be ahead, in seconds. Default 300. */
+  /**
+   * When the device signed the request, seconds since 1970: a message older than what it brought already is late, and
+   * not of a log that went back. Default: every message is taken for new.
+   */
+  readonly sentAt?: number | undefined
+  /** How far the device's clock may be off, in seconds. Default 300. */
   readonly skew?: number | undefined
-  /** When the bundle was revoked, if it was, in seconds since 1970: later actions are marked. */
-  readonly revokedAt?: number | undefined
-  /** Whether a grant id was ever in a bundle of this device. Default: not asked. */
-  readonly knowsGrant?: ((id: string) => boolean) | undefined
+  /**
+   * The grant of an id, if it was ever in a bundle of this device: actions outside of it, or after its end, are marked.
+   * Whichever bundle brings them: a log is one for all of them. Default: not asked.
+   */
+  readonly grantOf?: ((id: string) => KnownGrant | undefined) | undefined
   /** Default: portable. */
   readonly hasher?: TreeHasher | undefined
 }
@@ -57,7 +73,7 @@ export interface SyncOutcome {
 }
 
 /**
- * Takes a message in. May be called again with the same message, or with an older one. Who sent it, and that they
+ * Takes a message in. May be called again with the same message, or, with `sentAt`, an older one. Who sent it, and that they
  * may, the caller has verified.
  *
  * Errors: `sync_malformed`, `too_large`; those of `openCheckpoint` and `verifyRange` (nothing is taken);
@@ -96,14 +112,15 @@ async function acceptProbe(
   head: SyncHead | undefined,
   { checkpoint: note, consistency, first }: SyncProbe,
   claimed: AcknowledgedHead,
-  { origin, verifiers, hasher = defaultHasher }: AcceptSyncOptions,
+  options: AcceptSyncOptions,
 ): Promise<Outcome> {
+  const { origin, verifiers, hasher = defaultHasher } = options
   const { size, root } = await openCheckpoint(note, verifiers, { origin })
   if (size === 0) throw malformedSync('a log has at least one entry')
   verifyInclusion(0, size, first.leaf, first.proof, root, hasher)
   if (head === undefined) return outcome(head, 'consistent')
   if (!equalBytes(first.leaf, head.first)) return outcome(head, 'replaced')
-  if (size < head.size) return await wentBack(store, head, { size, root })
+  if (size < head.size) return await wentBack(store, head, { size, root }, options)
   if (size === head.size) {
     return outcome(head, equalBytes(root, head.root) ? 'consistent' : 'forked')
   }
@@ -118,14 +135,18 @@ async function acceptProbe(
   return outcome(head, 'consistent')
 }
 
+/** A checkpoint smaller than the head. */
 async function wentBack(
   store: SyncStore,
   head: SyncHead,
   { size, root }: AcknowledgedHead,
+  { sentAt = Infinity }: AcceptSyncOptions,
 ): Promise<Outcome> {
   const then = await store.rootAt?.(size)
-  const forked = then !== undefined && !equalBytes(then, root)
-  return outcome(head, forked ? 'forked' : 'rolled_back')
+  if (then !== undefined && !equalBytes(then, root)) return outcome(head, 'forked')
+  if (sentAt > (head.sentAt ?? -Infinity)) return outcome(head, 'rolled_back')
+  // Overtaken on its way. Where the beginning cannot be looked up, nothing is said of it.
+  return outcome(head, then === undefined ? 'unproven' : 'consistent')
 }
 
 /** undefined: somebody else was faster. */
@@ -136,10 +157,15 @@ async function acceptRange(
   options: AcceptSyncOptions,
 ): Promise<Outcome | undefined> {
   const { origin, verifiers, hasher = defaultHasher } = options
-  const { checkpoint, from, entries } = await verifyRange(range, verifiers, { origin, hasher })
-  if (entries.length > MAX_SYNC_ENTRIES) throw malformedSync('it has too many entries')
+  const { checkpoint, from, entries } = await verifyRange(range, verifiers, {
+    origin,
+    hasher,
+    maxEntries: MAX_SYNC_ENTRIES,
+  })
   const size = head?.size ?? 0
-  if (head !== undefined && checkpoint.size < size) return await wentBack(store, head, checkpoint)
+  if (head !== undefined && checkpoint.size < size) {
+    return await wentBack(store, head, checkpoint, options)
+  }
   // The server does not know what lies between: the device has to start over from the head.
   if (from > size) return outcome(head, 'unproven')
   const edge = new LeftEdge(from, leftHashes(range), hasher)
@@ -162,7 +188,8 @@ async function acceptRange(
     time = Math.max(time, its ?? 0)
     return verdict === undefined ? { index, bytes } : { index, bytes, verdict }
   })
-  const next = { size: to, root: edge.root, first: head?.first ?? first!, time }
+  const sentAt = options.sentAt ?? head?.sentAt
+  const next = { size: to, root: edge.root, first: head?.first ?? first!, time, sentAt }
   if (!await store.append(size, next, fresh)) return undefined
   const verdicts = fresh.flatMap(({ index, verdict }) =>
     verdict === undefined ? [] : [{ index, code: verdict }]
@@ -183,24 +210,34 @@ function judgeEntry(
   before: number,
   options: AcceptSyncOptions,
 ): { readonly verdict?: EntryVerdict; readonly time?: number } {
+  const { skew = 300 } = options
   try {
     const entry = parseEntry(bytes)
     const time = Date.parse(entry.time)
     if (entry.seq !== index) return { verdict: 'entry_misplaced' }
     if (time < before) return { verdict: 'entry_time_back' }
-    if (time > (options.now + (options.skew ?? 300)) * 1000) {
-      return { verdict: 'entry_early', time: before }
-    }
-    const acted = entry.type === 'action.intent'
-    if (acted && options.revokedAt !== undefined && time >= options.revokedAt * 1000) {
-      return { verdict: 'entry_after_revocation', time }
-    }
-    if (acted && options.knowsGrant?.(entry.ref ?? '') === false) {
-      return { verdict: 'entry_grant_unknown', time }
-    }
-    return { time }
+    // A clock that is ahead must not hide what was done without authority.
+    const isEarly = time > (options.now + skew) * 1000
+    const acted = entry.type === 'action.intent' && options.grantOf !== undefined
+    const verdict = acted
+      ? judgeAction(entry.action, options.grantOf(entry.ref ?? ''), time / 1000, skew)
+      : undefined
+    return isEarly ? { verdict: verdict ?? 'entry_early', time: before } : { verdict, time }
   } catch (error) {
     if (!isSignetError(error)) throw error
     return { verdict: 'entry_malformed' }
   }
+}
+
+function judgeAction(
+  tool: string | undefined,
+  grant: KnownGrant | undefined,
+  time: number,
+  skew: number,
+): EntryVerdict | undefined {
+  if (grant === undefined) return 'entry_grant_unknown'
+  if (time >= (grant.revokedAt ?? Infinity)) return 'entry_after_revocation'
+  if (!grant.allows(tool ?? '')) return 'entry_outside_grant'
+  // Devices allow themselves as much.
+  return time >= grant.expiresAt + skew ? 'entry_after_expiry' : undefined
 }

@@ -40,6 +40,8 @@ export type EntryVerdict =
   | 'entry_early'
   | 'entry_after_revocation'
   | 'entry_grant_unknown'
+  | 'entry_outside_grant'
+  | 'entry_after_expiry'
 
 /** A probe: where the log stands, without entries. */
 export interface SyncProbe {

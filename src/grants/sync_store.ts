@@ -11,6 +11,8 @@ export interface SyncHead extends AcknowledgedHead {
   readonly first: Bytes
   /** Time of the newest entry that has one, milliseconds since 1970. */
   readonly time: number
+  /** When the message that made it was signed, seconds since 1970, if that is known. */
+  readonly sentAt?: number | undefined
 }
 
 /** An entry that is new to the server. */

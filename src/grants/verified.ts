@@ -1,7 +1,13 @@
 /** A grant that was verified. Only `verifyGrant` makes one. */
 import type { JsonObject } from '../json.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { type CallDecision, type Capability, checkCall } from './capability.ts'
+import {
+  type CallDecision,
+  type Capability,
+  capabilityToJson,
+  checkCall,
+  type ToolsJson,
+} from './capability.ts'
 import type { StatusRef } from './claims.ts'
 import { type Limits, offlineMaxAge } from './limit_terms.ts'
 
@@ -93,7 +99,15 @@ export class VerifiedGrant {
     Object.freeze(this)
   }
 
-  /** All claims of the leaf, those too that nobody here knows; each time a copy. */
+  /** What the leaf allows, just as it was verified; each time a copy. Read this, and not the claims again. */
+  get capability(): ToolsJson {
+    return structuredClone(capabilityToJson(this.#capability))
+  }
+
+  /**
+   * All claims of the leaf, those too that nobody here knows; each time a copy. Whoever signed the
+   * leaf wrote them: what nobody here knows was not compared with its parent's.
+   */
   get claims(): JsonObject {
     return structuredClone(this.#claims)
   }

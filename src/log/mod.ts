@@ -70,7 +70,7 @@ export {
 } from './tile.ts'
 export { type LogReader, LogView, type ViewOptions } from './view.ts'
 export { openingPath } from './unpublished.ts'
-export { exportRange, type VerifiedRange, verifyRange } from './range.ts'
+export { exportRange, type VerifiedRange, verifyRange, type VerifyRangeOptions } from './range.ts'
 export {
   type BundleChecker,
   bundleChecker,

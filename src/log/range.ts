@@ -73,6 +73,16 @@ export async function* exportRange(
   }
 }
 
+/** What {@link verifyRange} goes by. */
+export interface VerifyRangeOptions {
+  /** The log's name. Default: any that the verifiers know. */
+  readonly origin?: string
+  /** Default: portable. */
+  readonly hasher?: TreeHasher
+  /** A file with more is refused before its entries are looked at. Default: no bound but the file. */
+  readonly maxEntries?: number
+}
+
 /** A range that was verified. */
 export interface VerifiedRange {
   /** The checkpoint that the entries are under. */
@@ -90,16 +100,16 @@ export interface VerifiedRange {
 export async function verifyRange(
   file: Uint8Array,
   log: readonly NoteVerifier[],
-  options: { readonly origin?: string; readonly hasher?: TreeHasher } = {},
+  options: VerifyRangeOptions = {},
 ): Promise<VerifiedRange> {
-  const { hasher = defaultHasher } = options
-  const lines = splitLines(file)
-  const head = readHead(lines.shift())
+  const { hasher = defaultHasher, maxEntries = Infinity } = options
+  const end = file.indexOf(10)
+  const head = readHead(file.subarray(0, Math.max(0, end)))
   const checkpoint = await openCheckpoint(head.checkpoint, log, { origin: options.origin })
   const { from, to } = head
-  if (to > checkpoint.size || from >= to || lines.length !== to - from) {
-    throw malformed(`it does not hold entries ${from} to ${to}`)
-  }
+  if (to - from > maxEntries) throw malformed(`it has more than ${maxEntries} entries`)
+  if (to > checkpoint.size || from >= to) throw malformed(`it does not hold ${from} to ${to}`)
+  const lines = splitLines(file.subarray(end + 1), to - from)
   const { left, right } = outside({ start: from, end: to }, checkpoint.size)
   if (left.length !== head.left.length || right.length !== head.right.length) {
     throw malformed('it has a wrong number of hashes')
@@ -129,8 +139,8 @@ function outside({ start, end }: Range, size: number): { left: Range[]; right: R
   }
 }
 
-function readHead(line: Bytes | undefined) {
-  const value = parseJson(line ?? new Uint8Array(), { what: 'head of the range' })
+function readHead(line: Uint8Array) {
+  const value = parseJson(line, { what: 'head of the range' })
   const head = conform(HeadSchema, value, 'proof_malformed', 'head of the range')
   try {
     const hashes = (texts: string[]) => texts.map((text) => fromBase64(text, 'hash'))
@@ -144,14 +154,17 @@ function readHead(line: Bytes | undefined) {
   throw malformed('a hash is not base64 of 32 bytes')
 }
 
-function splitLines(file: Uint8Array): Bytes[] {
+/** Just so many lines: each costs far more memory than the newline that makes it, so they are not made for nothing. */
+function splitLines(text: Uint8Array, count: number): Bytes[] {
   const lines: Bytes[] = []
   let at = 0
-  for (let end = file.indexOf(10); end >= 0; end = file.indexOf(10, at)) {
-    lines.push(file.slice(at, end))
+  for (let end = text.indexOf(10); end >= 0; end = text.indexOf(10, at)) {
+    if (lines.length === count) throw malformed(`it has more than its ${count} entries`)
+    lines.push(text.slice(at, end))
     at = end + 1
   }
-  if (at !== file.length) throw malformed('its last line does not end')
+  if (at !== text.length) throw malformed('its last line does not end')
+  if (lines.length < count) throw malformed(`it has fewer than its ${count} entries`)
   return lines
 }
 

@@ -73,6 +73,7 @@ export async function verifyLog(
     await run.bundle(n++, report)
     onProgress?.(Math.min(head.size, n * TILE_WIDTH), head.size)
   }
+  checkAborted(signal) // a checker may end early because of it
   return await run.report()
 }
 

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fromUtf8 } from '../../src/bytes.ts'
 import { isSignetError, SignetError } from '../../src/errors.ts'
-import { deviceKek, issueGrant, openDevice } from '../../src/grants/mod.ts'
+import { deviceKek, deviceKey, issueGrant, openDevice, peekDevice } from '../../src/grants/mod.ts'
 import type { JsonObject } from '../../src/json.ts'
 import { ALGORITHMS } from '../../src/algorithms.ts'
-import { generateKey, memoryKek } from '../../src/keys/mod.ts'
+import { generateKey, keyring, memoryKek, memoryKeys } from '../../src/keys/mod.ts'
 import { type LogStorage, memoryAnchor, memoryLogStorage } from '../../src/log/mod.ts'
 import {
   enrolled,
@@ -508,6 +508,14 @@ test('a revocation counts at once, even if the disk takes nothing', async () => 
   await device.close()
 })
 
+test('a revocation counts even where the bundle that came along is no good', async () => {
+  const { places, device } = await enrolled()
+  const bundle = await makeBundle(places.key, { generation: 2, signer: await newKey() })
+  await assert.rejects(device.heard({ revoked: {}, bundle }), { code: 'signer_untrusted' })
+  await assert.rejects(device.act(READ, {}, never), { code: 'bundle_revoked' })
+  await device.close()
+})
+
 test('a state put back from before a revocation does not bring the authority back', async () => {
   const { places, device } = await enrolled()
   const kept = [...places.storage.slots]
@@ -582,6 +590,45 @@ test('the state is unreadable without its key, and bound to the device', async (
   const stolen = { ...await newPlaces(), storage: own.storage }
   await assert.rejects(open(stolen, { kek }), { code: 'key_mismatch' })
   await (await open(own, { kek })).close()
+})
+
+test('a device makes its key where there is none, and opens it where there is', async () => {
+  const ring = keyring(memoryKeys())
+  const made = await Promise.all([deviceKey(ring, 'memory:d'), deviceKey(ring, 'memory:d')])
+  const again = await deviceKey(ring, 'memory:d')
+  assert.deepEqual(made.map(({ publicKey }) => publicKey.id), Array(2).fill(again.publicKey.id))
+  assert.equal(again.publicKey.algorithm.name, 'Ed25519')
+  await assert.rejects(deviceKey(ring, 'other:d'), { code: 'uri_malformed' })
+})
+
+test('a device that is in use can be looked at by its state', async () => {
+  const places = await newPlaces()
+  const options = { ...places, trusted, clock: () => places.now * 1000 }
+  assert.equal((await peekDevice(options)).report.worst?.code, 'device_unenrolled')
+  const device = await open(places)
+  await device.enroll(await makeBundle(places.key))
+  const peeked = await peekDevice({ ...options, tool: READ })
+  assert.deepEqual([peeked.report.ok, peeked.bundle?.generation], [true, 1])
+  await device.heard({ revoked: {} })
+  assert.equal((await peekDevice(options)).report.worst?.code, 'bundle_revoked')
+  await assert.rejects(peekDevice({ ...options, key: await newKey() }), { code: 'key_mismatch' })
+  await device.close()
+})
+
+test('a state is written now and then while nobody is heard, and counts what it should', async () => {
+  const limits = { '*': { calls: { max: 20 } } }
+  const { places, device } = await enrolled({ terms: { limits } }, { saveEvery: 5 })
+  const before = [...places.storage.slots]
+  const calls = Array.from({ length: 18 }, () => device.act(READ, {}, nothing))
+  await Promise.all(calls)
+  await device.close()
+  assert.notDeepEqual(places.storage.slots, before)
+  const again = await open(places)
+  await again.act(READ, {}, nothing)
+  await again.act(READ, {}, nothing)
+  await assert.rejects(again.act(READ, {}, never), { code: 'calls_exhausted' })
+  assert.deepEqual(again.unresolved, [])
+  await again.close()
 })
 
 test('a device wants an Ed25519 key', async () => {

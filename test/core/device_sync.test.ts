@@ -7,6 +7,7 @@ import {
   acceptSync,
   type Device,
   formatSyncHead,
+  type KnownGrant,
   memorySyncStore,
   parseSyncAnswer,
   parseSyncMessage,
@@ -226,7 +227,7 @@ test('what passes is tried again with growing waits; Retry-After is kept to; the
     await one.device.close()
   }
 
-  for (const status of [400, 401, 403, 404, 409, 410, 422]) {
+  for (const status of [302, 307, 400, 401, 403, 404, 409, 410, 422]) {
     const one = await world()
     one.server.before = () => Response.json({ code: 'why' }, { status })
     await assert.rejects(one.sync(), { code: 'sync_refused', where: String(status) })
@@ -316,7 +317,8 @@ test('a revocation arrives with a sync of nothing too, and ends the acting', asy
   assert.deepEqual([result.sent, result.status.state], [0, 'revoked'])
   await assert.rejects(all.device.act(READ, {}, nothing), { code: 'bundle_revoked' })
   // The denial is an entry, and goes to the server like all others.
-  all.server.options = { revokedAt: T0 + 5 }
+  const over = { allows: () => true, expiresAt: T0 + 5, revokedAt: T0 + 5 }
+  all.server.options = { grantOf: () => over }
   await all.sync()
   assert.ok((await taken(all)).includes('action.denied'))
   await all.device.close()
@@ -358,29 +360,43 @@ test('entries that are not as they should be are taken with a verdict, and block
   await intent('stranger')
   now += 3600_000
   await intent('known')
+  await intent('expired')
+  await intent('narrow')
   now += 3600_000
   await log.append({ type: 'action.outcome', ref: '3' })
+  await intent('stranger')
+  await intent('later')
   const checkpoint = await log.checkpoint()
   const parts: Uint8Array[] = [
     formatSyncHead({ generation: 1, claimed: { size: 0, root: new Uint8Array(32) } }),
   ]
-  for await (const part of exportRange(log.view(), { start: 0, end: 5 }, checkpoint)) {
+  for await (const part of exportRange(log.view(), { start: 0, end: 9 }, checkpoint)) {
     parts.push(part)
   }
   const store = memorySyncStore()
+  const [never, allows] = [T0 + 9e6, (tool: string) => tool === READ]
+  const grants: Record<string, KnownGrant> = {
+    known: { allows, expiresAt: never, revokedAt: T0 + 1800 },
+    later: { allows, expiresAt: never },
+    expired: { allows, expiresAt: T0 + 3600 - 300 },
+    narrow: { allows: (tool) => tool !== READ, expiresAt: never },
+  }
   const outcome = await acceptSync(store, concat(...parts), {
     origin: ORIGIN,
     verifiers: log.verifiers,
     now: T0 + 3600,
-    revokedAt: T0 + 1800,
-    knowsGrant: (id) => id === 'known',
+    grantOf: (id) => grants[id],
   })
   assert.deepEqual(outcome.verdicts, [
     { index: 2, code: 'entry_grant_unknown' },
     { index: 3, code: 'entry_after_revocation' },
-    { index: 4, code: 'entry_early' },
+    { index: 4, code: 'entry_after_expiry' },
+    { index: 5, code: 'entry_outside_grant' },
+    { index: 6, code: 'entry_early' },
+    { index: 7, code: 'entry_grant_unknown' },
+    { index: 8, code: 'entry_early' },
   ])
-  assert.deepEqual([outcome.accepted, outcome.acknowledged.size], [5, 5])
+  assert.deepEqual([outcome.accepted, outcome.acknowledged.size], [9, 9])
   await log.close()
 })
 
@@ -517,6 +533,16 @@ test('acceptSync() tells a log that went back from one that forked after a commo
     (await acceptSync(store, await rangeOf(earlyView, 0, 6, early), accept)).log,
     'rolled_back',
   )
+  // Signed before what the server has: overtaken on its way. Afterwards: it went back.
+  const older = async (sentAt: number, known?: number) => {
+    const head = { ...(await store.head())!, sentAt: known }
+    const kept = { ...store, head: () => Promise.resolve(head) }
+    const message = await rangeOf(earlyView, 0, 6, early)
+    return (await acceptSync(kept, message, { ...accept, sentAt })).log
+  }
+  assert.equal(await older(T0 + 1), 'rolled_back')
+  assert.equal(await older(T0 + 1, T0), 'rolled_back')
+  assert.equal(await older(T0, T0), 'consistent')
 
   // The same beginning, byte for byte, and another end.
   const lines: Uint8Array[] = []

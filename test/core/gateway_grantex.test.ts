@@ -4,6 +4,7 @@ import { ALGORITHMS } from '../../src/algorithms.ts'
 import {
   type Decide,
   digestOf,
+  type GatewayOptions,
   type GatewayStore,
   type GrantexOptions,
   grantexRoutes,
@@ -22,20 +23,31 @@ import {
   verifyGrantexToken,
   writeGrantexEntry,
 } from '../../src/interop/grantex/mod.ts'
-import { generateKey, type Key } from '../../src/keys/mod.ts'
+import { generateKey, type Key, readPrivateKey } from '../../src/keys/mod.ts'
+import rsaJwk from '../vectors/rsa_2048.json' with { type: 'json' }
 import {
   approve,
   asDevice,
+  asOperator,
+  authorize as authorizeNative,
+  bodyOf,
+  claimsOf,
   consentPage,
+  device,
+  granted,
   ISSUER,
   NOW,
+  parFields,
+  postForm,
   REDIRECT,
   type Scene,
   scene,
   session,
+  signedForm,
+  tokenFields,
 } from './_gateway.ts'
 
-const rsa = await generateKey(ALGORITHMS['RS256'])
+const rsa = await readPrivateKey(JSON.stringify(rsaJwk.jwk), { insecureClearKey: true })
 const BASE = `${ISSUER}/grantex`
 const SCOPES = ['calendar:read', 'mail:send']
 const VERIFIER = 'v'.repeat(43)
@@ -50,9 +62,13 @@ type Told = { status: number; body: any; headers: Headers }
 const allowAll: Decide = ({ principalHint }) =>
   principalHint === undefined ? { effect: 'ask' } : { effect: 'allow', principal: principalHint }
 
-async function face(options: Partial<GrantexOptions> = {}, decide?: Decide): Promise<Face> {
+async function face(
+  options: Partial<GrantexOptions> = {},
+  decide?: Decide,
+  more: Partial<GatewayOptions> = {},
+): Promise<Face> {
   const dialects = [grantexRoutes({ rate: 100_000, ...options, key: rsa })]
-  const at = await scene({ dialects, ...(decide === undefined ? {} : { decide }) })
+  const at = await scene({ dialects, ...(decide === undefined ? {} : { decide }), ...more })
   return Object.assign(at, { apiKey: await newGrantexKey(at.store, 'dev_one', NOW) })
 }
 
@@ -360,6 +376,136 @@ test('delegation narrows in scopes, time, audience and depth, and ends with its 
   assert.equal(await valid(grandchild.grantToken), false)
   const { status } = await good(call(at, 'GET', `/v1/grants/${grandchild.grantId}`))
   assert.equal(status, 'revoked')
+})
+
+test('delegation gives no scope that the sub-agent is not registered for, and none that a policy denies', async () => {
+  const at = await face({}, allowAll)
+  const token = await tokenOf(at, await newAgent(at))
+  const pass = (subAgentId: string) =>
+    call(at, 'POST', '/v1/grants/delegate', {
+      parentGrantToken: token.grantToken,
+      subAgentId,
+      scopes: ['mail:send'],
+    })
+  const narrow = await newAgent(at, { scopes: ['calendar:read'] })
+  await refused(pass(narrow), 422, 'INVALID_SCOPES')
+  const denied = await newAgent(at)
+  await good(pass(denied), 201)
+  const policy = { name: 'no', effect: 'deny', agentId: denied }
+  await good(call(at, 'POST', '/v1/policies', policy), 201)
+  await refused(pass(denied), 403, 'POLICY_DENIED')
+  await good(pass(await newAgent(at)), 201)
+})
+
+test("the operator's ceilings bound grants, bundles, their refreshing and delegation", async () => {
+  const ceilings = { duration: 3600, offlineAge: 60, maxDepth: 0 }
+  const at = await face({}, allowAll, { ceilings })
+  const agent = await newAgent(at)
+  const token = await tokenOf(at, agent, { expiresIn: '90d' })
+  assert.equal(Date.parse(token.expiresAt), (NOW + 3600) * 1000)
+  const pass = { parentGrantToken: token.grantToken, subAgentId: agent, scopes: SCOPES }
+  await refused(call(at, 'POST', '/v1/grants/delegate', pass), 403, 'DELEGATION_DEPTH_EXCEEDED')
+  const asked = bundleFor(agent, { offlineTTL: '168h' })
+  const bundle = await good(call(at, 'POST', '/v1/consent-bundles', asked), 201)
+  assert.equal(Date.parse(bundle.offlineExpiresAt), (NOW + 60) * 1000)
+  assert.equal(claimsOf(bundle.grantToken).exp, NOW + 60)
+  at.now += 30
+  const next = await good(call(at, 'POST', `/v1/consent-bundles/${bundle.bundleId}/refresh`))
+  assert.equal(Date.parse(next.offlineExpiresAt), (NOW + 90) * 1000)
+  assert.equal(claimsOf(next.grantToken).exp, NOW + 90)
+})
+
+test('codes and agents of the dialect are none to the native flow', async () => {
+  const at = await face({}, allowAll)
+  const agent = await newAgent(at)
+  const codeChallenge = await digestOf(VERIFIER)
+  const asked = asks(agent, { redirectUri: REDIRECT, codeChallenge, codeChallengeMethod: 'S256' })
+  const { code, authRequestId } = await good(call(at, 'POST', '/v1/authorize', asked), 201)
+  const who = await device()
+  const fields = tokenFields(agent, code, who)
+  assert.equal(
+    (await bodyOf(await signedForm(at, who, '/oauth/token', fields), 400)).error,
+    'invalid_grant',
+  )
+  const pushed = await postForm(at, '/oauth/par', await parFields(agent))
+  assert.equal((await bodyOf(pushed, 401)).code, 'client_unknown')
+  assert.notEqual((await authorizeNative(at, agent, authRequestId)).status, 303)
+  const root = await granted(at, who, undefined, { max_depth: '1' })
+  const exchanged = await signedForm(at, who, '/oauth/token', {
+    grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+    subject_token: root.access_token,
+    subject_token_type: 'urn:ietf:params:oauth:token-type:aat',
+    client_id: agent,
+    holder_cnf: who.cnf,
+    req_cnf: who.cnf,
+    scope: 'mail:send',
+  })
+  assert.equal((await bodyOf(exchanged, 401)).code, 'client_unknown')
+  // What was refused there is still good here.
+  await good(call(at, 'POST', '/v1/token', { code, agentId: agent, codeVerifier: VERIFIER }), 201)
+})
+
+test('a developer does not undo what the operator suspended', async () => {
+  const at = await face({}, allowAll)
+  const agent = await newAgent(at)
+  const token = await tokenOf(at, agent)
+  const set = (status: string) => call(at, 'PATCH', `/v1/agents/${agent}`, { status })
+  const operator = (verb: string) => asOperator(at, 'POST', `/admin/agents/${agent}/${verb}`)
+  const isGood = async () =>
+    (await good(call(at, 'POST', '/v1/tokens/verify', { token: token.grantToken }))).valid
+  // Whoever of the two was first.
+  await good(set('suspended'))
+  await operator('suspend')
+  await good(set('suspended'))
+  await refused(set('active'), 403, 'FORBIDDEN')
+  assert.equal(await isGood(), false)
+  await operator('resume')
+  assert.equal(await isGood(), true)
+  await operator('suspend')
+  await refused(set('active'), 403, 'FORBIDDEN')
+  await operator('resume')
+  await good(set('active'))
+  // Their own suspension they lift.
+  await good(set('suspended'))
+  assert.equal(await isGood(), false)
+  await good(set('active'))
+  assert.equal(await isGood(), true)
+})
+
+test('the token of a bundle ends with the bundle, whoever revokes it; the grant goes on', async () => {
+  const at = await face({}, allowAll)
+  const agent = await newAgent(at)
+  const isGood = async (token: string) =>
+    (await good(call(at, 'POST', '/v1/tokens/verify', { token }))).valid
+  for (const by of ['developer', 'operator']) {
+    const first = await good(call(at, 'POST', '/v1/consent-bundles', bundleFor(agent)), 201)
+    const path = `/v1/consent-bundles/${first.bundleId}`
+    const { grantToken } = await good(call(at, 'POST', `${path}/refresh`))
+    assert.deepEqual([await isGood(first.grantToken), await isGood(grantToken)], [true, true])
+    if (by === 'developer') await good(call(at, 'POST', `${path}/revoke`, {}))
+    else await bodyOf(await asOperator(at, 'POST', `/admin/bundles/${first.bundleId}/revoke`))
+    assert.deepEqual([await isGood(first.grantToken), await isGood(grantToken)], [false, false])
+    const pass = { parentGrantToken: grantToken, subAgentId: agent, scopes: ['mail:send'] }
+    await refused(call(at, 'POST', '/v1/grants/delegate', pass), 400, 'BAD_REQUEST')
+    const { grnt } = claimsOf(grantToken)
+    assert.equal((await good(call(at, 'GET', `/v1/grants/${grnt}`))).status, 'active')
+  }
+})
+
+test('a refresh token that comes twice ends its grant, and another developer ends nothing', async () => {
+  const at = await face({}, allowAll)
+  const agentId = await newAgent(at)
+  const { refreshToken } = await tokenOf(at, agentId)
+  const refresh = (key = at.apiKey, agent = agentId) =>
+    call(at, 'POST', '/v1/token/refresh', { refreshToken, agentId: agent }, key)
+  const { grantToken } = await good(refresh(), 201)
+  const isGood = async () =>
+    (await good(call(at, 'POST', '/v1/tokens/verify', { token: grantToken }))).valid
+  await refused(refresh(await newGrantexKey(at.store, 'dev_two', NOW)), 400, 'BAD_REQUEST')
+  await refused(refresh(at.apiKey, 'ag_other'), 400, 'BAD_REQUEST')
+  assert.equal(await isGood(), true)
+  await refused(refresh(), 400, 'BAD_REQUEST')
+  assert.equal(await isGood(), false)
 })
 
 test('a refreshed token does not outlive the grant, and the one before fades out', async () => {

@@ -12,6 +12,7 @@ import {
   parseEntry,
   verifyRange,
 } from '../../src/log/mod.ts'
+import { hashOf } from './_grants.ts'
 import {
   asDevice,
   asOperator,
@@ -209,6 +210,67 @@ test('a log that forked, went back or was replaced is answered so, and kept as a
   assert.match(items[0].evidence, /^gateway\.example\/devices\//)
   // What was acknowledged stays.
   assert.equal((await sync(at, who, id, await message(log))).log, 'consistent')
+})
+
+test('an action is judged by its own grant, whichever bundle brings it', async () => {
+  const at = await scene()
+  const who = await device()
+  const [over, good] = [await granted(at, who), await granted(at, who)]
+  const lone = await granted(at, who) // its bundle alone is revoked
+  await bodyOf(await asOperator(at, 'POST', `/admin/grants/${over.grant_id}/revoke`))
+  await bodyOf(await asOperator(at, 'POST', `/admin/bundles/${lone.bundle_id}/revoke`))
+  at.now += 100
+  const log = await logOf(who, 1, at.now)
+  const act = (token: string, action: string) =>
+    log.append({ type: 'action.intent', action, ref: hashOf(token) })
+  await act(over.access_token, 'mail:send')
+  await act(good.access_token, 'mail:send')
+  await act(lone.access_token, 'mail:send')
+  await act(good.access_token, 'payments:initiate')
+  const marked = [
+    { index: 1, code: 'entry_after_revocation' },
+    { index: 3, code: 'entry_after_revocation' },
+    { index: 4, code: 'entry_outside_grant' },
+  ]
+  const body = await message(log)
+  assert.deepEqual((await sync(at, who, good.bundle_id, body)).verdicts, marked)
+  // By way of a revoked bundle the same: only the log's last entry is new.
+  await act(good.access_token, 'mail:send')
+  assert.deepEqual((await sync(at, who, over.bundle_id, await message(log))).verdicts, [])
+})
+
+test('a message that comes late, of a log that went on, is no finding', async () => {
+  const at = await scene()
+  const who = await device()
+  const { bundle_id: id } = await granted(at, who)
+  const log = await logOf(who, 2, at.now)
+  const path = `/bundles/${id}/sync`
+  const late = await signed(at, who, 'POST', path, await message(log)) // stuck on its way
+  const again = await message(log)
+  at.now += 5
+  await more(log, 1)
+  assert.equal((await sync(at, who, id, await message(log))).log, 'consistent')
+  const answer = parseSyncAnswer(await (await at.fetch(late)).text())
+  assert.deepEqual([answer.log, answer.acknowledged.size], ['consistent', 3])
+  const found = async () => (await bodyOf(await asOperator(at, 'GET', '/admin/findings'))).items
+  assert.equal((await found()).length, 0)
+  // The same, signed after the newer one: the device has forgotten an entry.
+  at.now += 5
+  assert.equal((await sync(at, who, id, again)).log, 'rolled_back')
+  assert.equal((await found()).length, 1)
+})
+
+test('a device fills the server with no more than a hundred findings', async () => {
+  const at = await scene()
+  const who = await device()
+  const bundles = [await granted(at, who), await granted(at, who)]
+  await sync(at, who, bundles[0].bundle_id, await message(await logOf(who, 1, at.now)))
+  for (let i = 0; i < 104; i++) {
+    const body = await message(await logOf(who, 1, at.now + 1 + i))
+    assert.equal((await sync(at, who, bundles[i % 2].bundle_id, body)).log, 'replaced')
+  }
+  const { items } = await bodyOf(await asOperator(at, 'GET', '/admin/findings?limit=200'))
+  assert.equal(items.length, 100)
 })
 
 test('every answer tells of a revocation, and the entries are still taken', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
+  holderJwk,
   narrowGrant,
   openBundle,
   openStatusList,
@@ -13,6 +14,7 @@ import {
   bodyOf,
   claimsOf,
   codeFor,
+  type Device,
   device,
   type Fields,
   formOf,
@@ -22,14 +24,16 @@ import {
   postForm,
   refused,
   registered,
+  type Scene,
   scene,
   send,
   signed,
   signedForm,
   tokenFields,
 } from './_gateway.ts'
+import { childClaims, forge, hashOf } from './_grants.ts'
 import { SignetError } from '../../src/errors.ts'
-import { memoryGatewayStore } from '../../src/gateway/mod.ts'
+import { type Change, type GatewayStore, memoryGatewayStore } from '../../src/gateway/mod.ts'
 import { fromJwk, publicKey } from '../../src/keys/mod.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -249,6 +253,75 @@ test('a grant with an audience or limits is not widened by way of the server', a
   assert.deepEqual(claimsOf(answer.access_token).aud, ['https://a.example/'])
 })
 
+test('a grant is not widened by what its holder put beside the verified tools', async () => {
+  const at = await scene()
+  const [who, child] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '2' })
+  const above = claimsOf(root.access_token).authorization_details
+  const agent = await registered(at)
+  const decoy = { type: 'decoy', tools: { 'payments:initiate': {} } }
+  for (const details of [[decoy, ...above], [...above, decoy]]) {
+    const claims = childClaims(root.access_token, who.key, {
+      cnf: { jwk: holderJwk(who.key.publicKey) },
+      authorization_details: details,
+    })
+    const chain = `${root.access_token}\n${await forge(who.key, claims)}`
+    const of = (scope: string) =>
+      signedForm(
+        at,
+        who,
+        '/oauth/token',
+        exchangeFields(chain, who.cnf, agent, child.cnf, { scope }),
+      )
+    await refused(of('payments:initiate'), 400, 'grant_widened')
+    assert.equal((await of('mail:send')).status, 200)
+    const operator = { authorization: `Bearer ${at.operator}` }
+    const told = await bodyOf(await postForm(at, '/oauth/introspect', { token: chain }, operator))
+    assert.deepEqual(told.authorization_details, above)
+  }
+})
+
+test('a child of a grant goes no longer without contact than the grant itself', async () => {
+  const at = await scene()
+  const [who, child] = [await device(), await device()]
+  const week = { duration: '604800', offline_max_age: '604800' }
+  const root = await granted(at, who, undefined, { ...week, max_depth: '1', offline_max_age: '60' })
+  const agent = await registered(at)
+  const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf, week)
+  const { bundle } = await bodyOf(await signedForm(at, who, '/oauth/token', fields))
+  const { offline, exp } = claimsOf(bundle)
+  assert.deepEqual([offline.max_age, exp], [60, NOW + 60])
+})
+
+test('no scope names a tool that has constraints or limits; introspection tells these', async () => {
+  const at = await scene()
+  const operator = { authorization: `Bearer ${at.operator}` }
+  const to = { constraint_type: 'exact', value: 'me@example.com' }
+  const details = [{
+    type: 'attenuating_agent_token',
+    tools: { 'calendar:read': {}, 'mail:send': { to } },
+  }]
+  const asked = { scope: undefined, authorization_details: JSON.stringify(details) }
+  const limits = { 'calendar:read': { calls: { max: 1 } } }
+  const cases = [[asked, 'calendar:read'], [
+    { ...asked, limits: JSON.stringify(limits) },
+    undefined,
+  ]]
+  for (const [more, scope] of cases as [Fields, string | undefined][]) {
+    const { access_token: token, ...root } = await granted(at, await device(), undefined, more)
+    assert.equal(root.scope, scope)
+    const told = await bodyOf(await postForm(at, '/oauth/introspect', { token }, operator))
+    assert.equal(told.scope, scope)
+    assert.deepEqual(told.authorization_details, details)
+    assert.deepEqual(
+      told.limits,
+      scope === undefined ? [{ link: hashOf(token), limits }] : undefined,
+    )
+  }
+  const all = await granted(at, await device(), undefined, { limits: '{"*":{"calls":{"max":1}}}' })
+  assert.equal(all.scope, undefined)
+})
+
 test('a chain that the holder narrowed offline is exchanged at its own width', async () => {
   const at = await scene()
   const [who, middle, child] = [await device(), await device(), await device()]
@@ -394,6 +467,75 @@ test('resuming an agent gives nothing back where another one is still suspended'
   assert.deepEqual(await statuses(), [0, 0])
   await refused(set('agent_none', 'suspend'), 404, 'not_found')
   await refused(set('agent_none', 'resume'), 404, 'not_found')
+})
+
+/** A store in which something happens just before some commits, as with a second process. */
+function meddled(
+  meddle: (changes: readonly Change[]) => (() => Promise<unknown>) | undefined,
+): GatewayStore {
+  const store = memoryGatewayStore()
+  let isBusy = false
+  return {
+    ...store,
+    async commit(changes) {
+      const what = isBusy ? undefined : meddle(changes)
+      isBusy ||= what !== undefined
+      await what?.()
+      if (what !== undefined) isBusy = false
+      await store.commit(changes)
+    },
+  }
+}
+
+const listed = async (at: Scene, token: string) => {
+  const { idx, uri } = claimsOf(token).status.status_list
+  const text = await (await send(at, 'GET', new URL(uri).pathname)).text()
+  return (await openStatusList(text, [at.key.publicKey], { uri })).get(idx)
+}
+
+test('a revocation at the moment of resuming an agent stands, in the status list too', async () => {
+  // Before the agent's record is written, before a grant's value is, and after that.
+  for (const nth of [0, 1, 2]) {
+    const hook: { revoke?: () => Promise<Response> } = {}
+    let left = Infinity
+    const at = await scene({
+      store: meddled(() => left-- === 0 ? hook.revoke : undefined),
+    })
+    const grant = await granted(at, await device())
+    await asOperator(at, 'POST', `/admin/agents/${grant.agent}/suspend`)
+    const revoke = () => asOperator(at, 'POST', `/admin/grants/${grant.grant_id}/revoke`)
+    hook.revoke = revoke
+    left = nth
+    await bodyOf(await asOperator(at, 'POST', `/admin/agents/${grant.agent}/resume`))
+    if (nth === 2) await bodyOf(await revoke())
+    assert.equal(await listed(at, grant.access_token), 1, `${nth}`)
+  }
+})
+
+test('whoever makes new grants again and again cannot keep theirs from being revoked', async () => {
+  const hook: { meddle?: () => Promise<void> } = {}
+  const isRevoking = (change: Change) => 'status' in change && change.value === 1
+  const at = await scene({
+    store: meddled((changes) => changes.some(isRevoking) ? hook.meddle : undefined),
+  })
+  const [who, other] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '3' })
+  const agent = await registered(at)
+  const children: string[] = []
+  const exchange = async (token: string, from: Device, to: Device) => {
+    const fields = exchangeFields(token, from.cnf, agent, to.cnf, { max_depth: '2' })
+    const answer = await signedForm(at, from, '/oauth/token', fields)
+    if (answer.status === 200) children.push((await answer.json()).access_token)
+  }
+  hook.meddle = async () => {
+    await exchange(root.access_token, who, other)
+    for (const child of [...children]) await exchange(child, other, other)
+  }
+  const answer = await asOperator(at, 'POST', `/admin/grants/${root.grant_id}/revoke`)
+  const { revoked } = await bodyOf(answer)
+  assert.ok(children.length > 0)
+  assert.equal(revoked.length, 2 * (1 + children.length))
+  for (const token of [root.access_token, ...children]) assert.equal(await listed(at, token), 1)
 })
 
 test('POST /oauth/introspect and /oauth/revoke answer whom they may', async () => {

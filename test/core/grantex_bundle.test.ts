@@ -16,11 +16,12 @@ import {
   sealGrantexFile,
   verifyGrantexBundle,
 } from '../../src/interop/mod.ts'
-import { generateKey, importKey, toPem, toPublicPem } from '../../src/keys/mod.ts'
+import { generateKey, importKey, readPrivateKey, toPem, toPublicPem } from '../../src/keys/mod.ts'
+import rsaJwk from '../vectors/rsa_2048.json' with { type: 'json' }
 
 const ISSUER = 'https://signet.example'
 const NOW = Math.floor(Date.now() / 1000)
-const rsa = await generateKey(ALGORITHMS['RS256'])
+const rsa = await readPrivateKey(JSON.stringify(rsaJwk.jwk), { insecureClearKey: true })
 const seed = crypto.getRandomValues(new Uint8Array(32))
 const pair = { privateKey: seed, publicKey: await derivePublic(ALGORITHMS['Ed25519'], seed) }
 const audit = {

@@ -10,11 +10,12 @@ import {
   verifyGrantexToken,
   type VerifyGrantexTokenOptions,
 } from '../../src/interop/mod.ts'
-import { generateKey, type Key, signMessage } from '../../src/keys/mod.ts'
+import { generateKey, type Key, readPrivateKey, signMessage } from '../../src/keys/mod.ts'
+import rsaJwk from '../vectors/rsa_2048.json' with { type: 'json' }
 
 const NOW = 1_790_000_000
 const ISSUER = 'https://signet.example'
-const key = await generateKey(ALGORITHMS['RS256'])
+const key = await readPrivateKey(JSON.stringify(rsaJwk.jwk), { insecureClearKey: true })
 const other = await generateKey(ALGORITHMS['RS256'])
 const jwk = (one: Key, kid: string) => ({ ...one.publicKey.jwk, use: 'sig', kid })
 const trust = { issuer: ISSUER, keys: await grantexKeys({ keys: [jwk(key, 'k1')] }) }

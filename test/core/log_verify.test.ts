@@ -19,6 +19,7 @@ import {
   ED25519_COSIGNATURE,
   encodeBundle,
   exportRange,
+  formatTreeHead,
   type LogReader,
   LogView,
   memoryLogStorage,
@@ -217,6 +218,33 @@ test('an exported range with anything changed is refused', async () => {
   }
   const stranger = await noteSigner(origin, await generateKey(ALGORITHMS['Ed25519']))
   await assert.rejects(verifyRange(utf8(file), [stranger.verifier]), { code: 'signer_untrusted' })
+})
+
+test('verifyRange() takes no line apart that the head does not announce, or beyond what is asked for', async () => {
+  const empty = new Uint8Array(4_000_000).fill(10)
+  for (const head of [`{"from":0,"to":4000000}\n`, '{}\n', '\n']) {
+    const started = performance.now()
+    await assert.rejects(verifyRange(concat(utf8(head), empty), []))
+    assert.ok(performance.now() - started < 500, head)
+  }
+  const signer = await noteSigner('flood.example', key)
+  const size = 4_000_000
+  const text = formatTreeHead({ origin: 'flood.example', size, root: defaultHasher.empty })
+  const fileOf = async (to: number) => {
+    const checkpoint = await signNote(text, [signer])
+    const head = { format: 'signet-log-range@v1', from: 0, to, left: [], right: [], checkpoint }
+    return concat(utf8(JSON.stringify(head) + '\n'), empty)
+  }
+  const started = performance.now()
+  await assert.rejects(
+    verifyRange(await fileOf(size), [signer.verifier], { maxEntries: 8192 }),
+    { code: 'proof_malformed', message: /more than 8192 entries/ },
+  )
+  await assert.rejects(
+    verifyRange(await fileOf(2), [signer.verifier]),
+    { code: 'proof_malformed', message: /more than its 2 entries/ },
+  )
+  assert.ok(performance.now() - started < 500)
 })
 
 async function witness(name: string, scheme = ED25519_COSIGNATURE) {

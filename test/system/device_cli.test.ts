@@ -61,7 +61,7 @@ function onStage(work: (stage: Stage) => Promise<void>): Promise<void> {
         headers: new Headers(request.headers as Record<string, string>),
         body: new Uint8Array(Buffer.concat(parts)),
         signal: new AbortController().signal,
-        redirect: 'error',
+        redirect: 'manual',
       })
       response.writeHead(answer.status, Object.fromEntries(answer.headers))
       response.end(new Uint8Array(await answer.arrayBuffer()))

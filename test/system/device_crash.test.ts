@@ -46,7 +46,7 @@ async function listen(sync: SyncServer): Promise<{ server: Server; port: number 
       headers: new Headers(headers as Record<string, string>),
       body,
       signal: new AbortController().signal,
-      redirect: 'error',
+      redirect: 'manual',
     })
     sync.seen.length = 0
     if (Math.random() < 0.1) return void request.socket.destroy()

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import {
   chmodSync,
+  cpSync,
   existsSync,
   readdirSync,
   readFileSync,
@@ -14,8 +15,9 @@ import process from 'node:process'
 import { test } from 'node:test'
 import { fileDeviceStorage } from '../../backends/device_fs.ts'
 import { fileLogStorage } from '../../backends/log_fs.ts'
-import { openDevice } from '../../src/grants/mod.ts'
+import { openDevice, syncDevice } from '../../src/grants/mod.ts'
 import type { Key } from '../../src/keys/mod.ts'
+import { syncServer } from '../core/_sync_server.ts'
 import { makeBundle, newKey, T0, trusted } from '../core/_devices.ts'
 import { inTemp } from './_temp.ts'
 
@@ -104,4 +106,28 @@ test('a log torn at its end tells so, and the device counts on', () =>
     await again.act(READ, {}, () => {})
     await assert.rejects(again.act(READ, {}, () => {}), { code: 'calls_exhausted' })
     await again.close()
+  }))
+
+test('a device that was copied with its key forks its log, and the second to sync is told', () =>
+  inTemp(async (root) => {
+    const key = await newKey()
+    const [folder, copy] = [join(root, 'device'), join(root, 'copy')]
+    const device = await open(folder, key)
+    await device.enroll(await makeBundle(key))
+    await device.act(READ, {}, () => {})
+    await device.close()
+    cpSync(folder, copy, { recursive: true })
+    const { fetch, store } = syncServer(key.publicKey, 'grants.example/devices/1', T0 + 10)
+    const one = await open(folder, key)
+    for (let i = 0; i < 3; i++) await one.act(READ, { i }, () => {})
+    await syncDevice(one, { fetch })
+    await one.close()
+    const had = store.entries.length
+    for (const actions of [1, 9]) {
+      const other = await open(copy, key)
+      for (let i = 0; i < actions; i++) await other.act(READ, { other: i }, () => {})
+      await assert.rejects(syncDevice(other, { fetch }), { code: 'log_forked' })
+      assert.equal(store.entries.length, had)
+      await other.close()
+    }
   }))

@@ -13,7 +13,7 @@ import {
 } from '@grantex/gemma'
 import { nodeScrypt } from '../../backends/node_crypto.ts'
 import { ALGORITHMS } from '../../src/algorithms.ts'
-import { utf8 } from '../../src/bytes.ts'
+import { fromBase64, utf8 } from '../../src/bytes.ts'
 import {
   formatGrantexBundle,
   GRANTEX_START,
@@ -30,11 +30,13 @@ import {
   verifyGrantexToken,
   writeGrantexEntry,
 } from '../../src/interop/mod.ts'
-import { generateKey } from '../../src/keys/mod.ts'
+import { generateKey, readPrivateKey } from '../../src/keys/mod.ts'
+import rsaJwk from '../vectors/rsa_2048.json' with { type: 'json' }
+import gtxb from '../vectors/grantex_gtxb.json' with { type: 'json' }
 import { pythonTest, runPython, someBundle } from './_grantex.ts'
 import { inTemp } from './_temp.ts'
 
-const rsa = await generateKey(ALGORITHMS['RS256'])
+const rsa = await readPrivateKey(JSON.stringify(rsaJwk.jwk), { insecureClearKey: true })
 const { bundle, audit } = await someBundle(rsa)
 const HEX = '0123456789abcdef'.repeat(4)
 const snapshot = JSON.parse(JSON.stringify(bundle.jwksSnapshot))
@@ -149,6 +151,15 @@ test('files of the npm client open here, ours open there, and both refuse a wron
     assert.deepEqual(await loadBundle(ours, 'pässphrase'), plain)
     await assert.rejects(loadBundle(ours, 'passphrase'), { code: 'BUNDLE_TAMPERED' })
   })
+})
+
+test('a GTXB file that their repository wrote opens here, with its passphrase alone', async () => {
+  const file = fromBase64(gtxb.file)
+  const options = { scrypt: nodeScrypt }
+  const opened = await openGrantexFile(file, gtxb.passphrase, options)
+  assert.equal(formatGrantexBundle(opened), JSON.stringify(gtxb.bundle))
+  const wrong = openGrantexFile(file, 'passphrase', options)
+  await assert.rejects(wrong, { code: 'passphrase_wrong' })
 })
 
 test('a GTXB file has the cost of its version, with the portable and with the platform scrypt', async () => {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { inFolder, SIGNET, signet } from './_signet.ts'
 
-const SECRET = ['--passphrase-file', 'pw']
+const SECRET = ['--insecure-clear-key']
 const WRITER = ['--key', 'k.pem', ...SECRET]
 const TRUST = ['--key', 'k.pem']
 

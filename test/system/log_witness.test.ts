@@ -7,7 +7,7 @@ import process from 'node:process'
 import { test } from 'node:test'
 import { inFolder, SIGNET, signet } from './_signet.ts'
 
-const SECRET = ['--passphrase-file', 'pw']
+const SECRET = ['--insecure-clear-key']
 const ORIGIN = 'example.com/audit'
 
 interface Witness {

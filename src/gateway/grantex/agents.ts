@@ -1,12 +1,13 @@
 /** Agents of the dialect. */
 import * as v from 'valibot'
+import { isSignetError } from '../../errors.ts'
 import type { JsonObject } from '../../json.ts'
 import { newId } from '../ids.ts'
 import type { AgentRecord } from '../records.ts'
 import { resumeAgent, revokeGrant, suspendAgent } from '../standing.ts'
 import { everyRecord, retrying } from '../store.ts'
 import { agentOf, didOf } from './authority.ts'
-import { type Answer, bodyOf, type Call, iso, scopeList, text } from './call.ts'
+import { type Answer, bodyOf, type Call, iso, Refusal, scopeList, text } from './call.ts'
 
 /** To a site over TLS, or to this machine (RFC 8252 §7.3); no fragment (RFC 6749 §3.1.2). */
 const redirect = v.pipe(
@@ -71,8 +72,15 @@ export async function getAgent(call: Call): Promise<Answer> {
 export async function changeAgent(call: Call): Promise<Answer> {
   const { status, ...change } = bodyOf(call, CHANGE)
   const { record: { id } } = await agentOf(call.dialect, call.tenant, call.params[0]!)
-  if (status === 'suspended') await suspendAgent(call.dialect.world, id)
-  if (status === 'active') await resumeAgent(call.dialect.world, id)
+  if (status === 'suspended') await suspendAgent(call.dialect.world, id, 'tenant')
+  if (status === 'active') {
+    try {
+      await resumeAgent(call.dialect.world, id, 'tenant')
+    } catch (error) {
+      if (!isSignetError(error, 'policy_denied')) throw error
+      throw new Refusal(403, 'FORBIDDEN', error.message)
+    }
+  }
   return await retrying(async () => {
     const { record, version } = await agentOf(call.dialect, call.tenant, call.params[0]!)
     const { scopes, ...rest } = Object.fromEntries(

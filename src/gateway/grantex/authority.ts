@@ -66,6 +66,8 @@ export interface NewGrant {
   readonly isPart?: boolean | undefined
   /** Until when the first token is good. Default: as the grant. */
   readonly tokenExpiresAt?: number | undefined
+  /** The bundle that the first token is for. */
+  readonly bundle?: string | undefined
 }
 
 /** A grant and a token of it, to be committed with whatever belongs to them. */
@@ -102,14 +104,16 @@ export async function newGrant(dialect: Dialect, given: NewGrant): Promise<Issue
       ...(parent === undefined || isPart ? {} : { parentAgent: didOf(parent.agent) }),
     },
   }
-  return await newToken(dialect, { record: bare, version: 0 }, given.tokenExpiresAt)
+  const { tokenExpiresAt, bundle } = given
+  return await newToken(dialect, { record: bare, version: 0 }, tokenExpiresAt, bundle)
 }
 
-/** A new token of a grant, good until `expiresAt` at most. */
+/** A new token of a grant, good until `expiresAt` at most, and as long as the bundle that it is for. */
 export async function newToken(
   dialect: Dialect,
   { record: grant, version }: Stored<GrantRecord>,
   expiresAt: number = grant.expiresAt,
+  bundle?: string,
 ): Promise<Issued> {
   const now = dialect.world.now()
   const extra = extraOf(grant)!
@@ -130,7 +134,7 @@ export async function newToken(
     depth: extra.depth,
   }, dialect.signer)
   const issued = { ...grant, jti }
-  const value = { grant: grant.id }
+  const value = { grant: grant.id, bundle }
   const known = { id: tokenId(jti), keys: [`grantex:tokens:${grant.id}`], value }
   return {
     grant: issued,
@@ -157,7 +161,12 @@ export async function supersede(dialect: Dialect, jti: string): Promise<Change[]
 
 /** Whether a token that verified is still good, and whose it is. */
 export async function isLive(dialect: Dialect, jti: string, grant: string): Promise<boolean> {
-  const value = (await dialect.world.store.records.get('document', tokenId(jti)))?.record.value
+  const { records } = dialect.world.store
+  const value = (await records.get('document', tokenId(jti)))?.record.value
   if (value?.grant !== grant || value.revokedAt !== undefined) return false
+  // It lies on the device that the bundle was taken back from, and whoever has it may use it.
+  if (typeof value.bundle === 'string') {
+    if ((await records.get('bundle', value.bundle))?.record.status !== 'active') return false
+  }
   return typeof value.supersededAt !== 'number' || dialect.world.now() < value.supersededAt
 }

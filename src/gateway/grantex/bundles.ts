@@ -22,6 +22,7 @@ import {
   type Call,
   type Dialect,
   iso,
+  MOST_OFFLINE,
   Refusal,
   scopeList,
   scopesOf,
@@ -32,8 +33,6 @@ import { bundleExtra, bundleOf } from './bundle_record.ts'
 import { checkScopes } from './consent.ts'
 import { isAllowedByPolicy } from './policies.ts'
 
-/** 168 hours. */
-const MOST_OFFLINE = 7 * 86_400
 const REVOKED = 'revoked by the developer'
 /** Audit keys of one bundle, over its whole life. */
 const MAX_GENERATIONS = 1000
@@ -59,7 +58,7 @@ export async function createBundle(call: Call): Promise<Answer> {
   const { record: agent } = await agentOf(dialect, tenant, asks.agentId, true)
   checkScopes(agent.tools, asks.scopes)
   const now = clock()
-  const asked = askedFor(asks.scopes, seconds, dialect.maxDepth)
+  const asked = askedFor(dialect, asks.scopes, offlineSeconds(dialect, seconds), dialect.maxDepth)
   const id = newId('bundle_', now * 1000)
   const audit = await newGrantexAuditKey()
   const extra = {
@@ -74,7 +73,7 @@ export async function createBundle(call: Call): Promise<Answer> {
     chains: [],
   }
   return await retrying(async () => {
-    const { grant, token, changes } = await authority(call, agent, asks.userId, asked)
+    const { grant, token, changes } = await authority(call, agent, asks.userId, asked, id)
     const record: BundleRecord = {
       id,
       grant: grant.id,
@@ -87,7 +86,7 @@ export async function createBundle(call: Call): Promise<Answer> {
       jws: '',
       keys: [],
       createdAt: now,
-      expiresAt: Math.min(now + seconds, grant.expiresAt),
+      expiresAt: Math.min(now + asked.duration, grant.expiresAt),
       seenAt: now,
       status: 'active',
       extra: { ...extra, jti: grant.jti },
@@ -103,13 +102,14 @@ async function authority(
   agent: AgentRecord,
   principal: string,
   asked: Asked,
+  bundle: string,
 ): Promise<Issued> {
   const { dialect, tenant } = call
   const now = dialect.world.now()
   if (await isAllowed(dialect, agent, principal, asked)) {
     const expiresAt = now + asked.duration
     return await newGrant(dialect, {
-      ...{ agent: agent.id, principal, developer: tenant, asked, expiresAt },
+      ...{ agent: agent.id, principal, developer: tenant, asked, expiresAt, bundle },
     })
   }
   const consented = await consentedGrant(call, agent, principal, scopesOf(asked))
@@ -127,13 +127,13 @@ async function authority(
   if (isPart) {
     const { audience, maxDepth } = consented.record.asked
     return await newGrant(dialect, {
-      ...{ agent: agent.id, principal, developer: tenant, isPart },
+      ...{ agent: agent.id, principal, developer: tenant, isPart, bundle },
       asked: { ...asked, audience, maxDepth: Math.min(asked.maxDepth, maxDepth) },
       ...{ parent: consented.record, expiresAt: consented.record.expiresAt },
       tokenExpiresAt: expiresAt,
     })
   }
-  return await newToken(dialect, consented, expiresAt)
+  return await newToken(dialect, consented, expiresAt, bundle)
 }
 
 /** Whether a bundle may come to be without a person. Errors: 403 `POLICY_DENIED`. */
@@ -213,13 +213,14 @@ export async function renew(call: Call, id: string): Promise<JsonObject> {
     if (extra.auditKeys.length >= MAX_GENERATIONS) {
       throw conflict('BUNDLE_EXPIRED', 'the bundle was refreshed too often; make a new one')
     }
-    const seconds = secondsOf(extra.ttl)!
+    const seconds = offlineSeconds(dialect, secondsOf(extra.ttl)!)
     const grant = await extended(dialect, found.record, seconds)
     const { version: grantVersion } = found
     const { grant: renewed, token, changes } = await newToken(
       dialect,
       { record: grant, version: grantVersion },
       now + seconds,
+      id,
     )
     const record: BundleRecord = {
       ...bundle,
@@ -240,6 +241,11 @@ export async function renew(call: Call, id: string): Promise<JsonObject> {
     ])
     return wireBundle(dialect, record, token, audit.pem)
   })
+}
+
+/** How long a bundle is good at a time: what was asked for, cut to what the operator lets any device go alone. */
+function offlineSeconds({ world: { ceilings } }: Dialect, seconds: number): number {
+  return Math.min(seconds, ceilings.offlineAge, ceilings.duration)
 }
 
 /** A grant that a policy gave goes on if the policy still allows it; one that a person gave ends when they said. */

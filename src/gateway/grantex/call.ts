@@ -114,6 +114,9 @@ export const scopeList: v.GenericSchema<string[]> = v.pipe(
 
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }
 
+/** 168 hours: without contact, at most. */
+export const MOST_OFFLINE: number = 7 * 86_400
+
 /** Seconds of `72h`; undefined if it is no such time. */
 export function secondsOf(duration: string): number | undefined {
   const [, digits, unit] = /^([0-9]{1,8})([smhd])$/.exec(duration) ?? []
@@ -126,8 +129,9 @@ export function iso(seconds: number): string {
   return new Date(seconds * 1000).toISOString()
 }
 
-/** What a grant of scopes is in the gateway's words. */
+/** What a grant of scopes is in the gateway's words, within the operator's ceilings. */
 export function askedFor(
+  { world: { ceilings } }: Dialect,
   scopes: readonly string[],
   duration: number,
   maxDepth: number,
@@ -135,9 +139,9 @@ export function askedFor(
 ): Asked {
   return {
     tools: Object.fromEntries(scopes.map((scope) => [scope, {}])),
-    duration,
+    duration: Math.min(duration, ceilings.duration),
     maxDepth,
-    offlineAge: Math.min(duration, 7 * 86_400),
+    offlineAge: Math.min(duration, ceilings.offlineAge, MOST_OFFLINE),
     ...(audience === undefined ? {} : { audience: [audience] }),
   }
 }

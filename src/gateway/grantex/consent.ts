@@ -4,6 +4,7 @@ import { toBase64Url, utf8 } from '../../bytes.ts'
 import { digestOf, newId, newSecret } from '../ids.ts'
 import type { GrantRecord, RequestRecord } from '../records.ts'
 import { grantStanding, revokeGrant } from '../standing.ts'
+import { askedOf } from '../world.ts'
 import { type Change, retrying, type Stored } from '../store.ts'
 import { isAllowedByPolicy } from './policies.ts'
 import { agentOf, newGrant, newToken, supersede } from './authority.ts'
@@ -50,7 +51,7 @@ export async function authorize(call: Call): Promise<Answer> {
   }
   const { record: agent } = await agentOf(dialect, tenant, asks.agentId, true)
   checkScopes(agent.tools, asks.scopes)
-  const asked = askedFor(asks.scopes, duration, dialect.maxDepth, asks.audience)
+  const asked = askedFor(dialect, asks.scopes, duration, dialect.maxDepth, asks.audience)
   const isAllowed = await isAllowedByPolicy(dialect, agent, asks.principalId, asked)
   const now = clock()
   const id = newId('areq_', now * 1000)
@@ -198,7 +199,7 @@ export async function redeem(call: Call): Promise<Answer> {
       agent: agent.id,
       principal: request.principal!,
       developer: tenant,
-      asked: askedFor(scopesOf(request), request.duration, request.maxDepth, request.audience?.[0]),
+      asked: askedOf(request),
       expiresAt: now + request.duration,
       request: request.id,
     })
@@ -228,9 +229,14 @@ export async function refreshToken(call: Call): Promise<Answer> {
   return await retrying(async () => {
     const kept = await store.records.get('document', id)
     const { grant: grantId, jti, usedAt } = kept?.record.value ?? {}
-    if (kept === undefined || typeof grantId !== 'string' || usedAt !== undefined) throw refuse()
+    if (kept === undefined || typeof grantId !== 'string') throw refuse()
     const found = await store.records.get('grant', grantId)
     if (found?.record.extra?.developer !== tenant || found.record.agent !== agentId) throw refuse()
+    if (usedAt !== undefined) {
+      // One of the two who sent it is a thief, and nobody knows which (RFC 9700 §4.14.2).
+      await revokeGrant(dialect.world, grantId, 'its refresh token was used by two')
+      throw refuse()
+    }
     if ((await grantStanding(dialect.world, found.record)).state !== 'active') throw refuse()
     const { grant, token, changes } = await newToken(dialect, found)
     const next = await newRefresh(grant)

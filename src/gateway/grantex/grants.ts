@@ -25,7 +25,8 @@ import {
   secondsOf,
   text,
 } from './call.ts'
-import { newRefresh, tokenView } from './consent.ts'
+import { checkScopes, newRefresh, tokenView } from './consent.ts'
+import { isAllowedByPolicy } from './policies.ts'
 
 /** Most grants of one answer. */
 const MAX_LIST = 1000
@@ -188,13 +189,18 @@ export async function delegate(call: Call): Promise<Answer> {
   }
   const excess = asks.scopes.filter((scope) => !claims.scopes.includes(scope))
   if (excess.length > 0) throw badRequest("scopes are not a subset of the parent's")
+  checkScopes(agent.tools, asks.scopes)
   const now = dialect.world.now()
   const expiresAt = Math.min(now + seconds, claims.expiresAt, parent.expiresAt)
+  const { maxDepth } = parent.asked
+  const asked = askedFor(dialect, asks.scopes, expiresAt - now, maxDepth, claims.audience)
+  // Throws where a policy denies it. One that allows is not needed: the principal consented to the parent.
+  await isAllowedByPolicy(dialect, agent, parent.principal, asked)
   const { grant, token, changes } = await newGrant(dialect, {
     agent: agent.id,
     principal: parent.principal,
     developer: tenant,
-    asked: askedFor(asks.scopes, expiresAt - now, parent.asked.maxDepth, claims.audience),
+    asked,
     expiresAt,
     parent,
   })
