@@ -87,35 +87,54 @@ export interface AiTool {
   readonly execute?: ((input: any, options: any) => unknown) | undefined
 }
 
-/** What describes a tool of the SDK, as far as it knows of it. */
-const AI_DATA = [
-  'type',
-  'id',
-  'name',
-  'title',
-  'description',
-  'parameters',
-  'inputSchema',
-  'inputExamples',
-  'outputSchema',
-  'args',
-  'strict',
-  'dynamic',
-  'metadata',
-  'providerOptions',
-] as const
+/** What the SDK knows of a tool: what describes it, hooks around a call, and the call. */
+export type AiMember =
+  | 'type'
+  | 'id'
+  | 'name'
+  | 'title'
+  | 'description'
+  | 'parameters'
+  | 'inputSchema'
+  | 'inputExamples'
+  | 'outputSchema'
+  | 'args'
+  | 'strict'
+  | 'dynamic'
+  | 'metadata'
+  | 'providerOptions'
+  | 'needsApproval'
+  | 'onInputStart'
+  | 'onInputDelta'
+  | 'onInputAvailable'
+  | 'toModelOutput'
+  | 'experimental_toToolResultContent'
+  | 'execute'
 
-/** What the SDK asks or tells a tool around a call, and that is not the call. */
-const AI_HOOKS = [
-  'needsApproval',
-  'onInputStart',
-  'onInputDelta',
-  'onInputAvailable',
-  'toModelOutput',
-  'experimental_toToolResultContent',
-] as const
-
-type AiMember = 'execute' | typeof AI_DATA[number] | typeof AI_HOOKS[number]
+/** How each of them gets into a guarded tool: as it is, as a hook that runs on the original, or guarded. */
+const AI_MEMBERS: Readonly<Record<AiMember, 'data' | 'hook' | 'guarded'>> = {
+  type: 'data',
+  id: 'data',
+  name: 'data',
+  title: 'data',
+  description: 'data',
+  parameters: 'data',
+  inputSchema: 'data',
+  inputExamples: 'data',
+  outputSchema: 'data',
+  args: 'data',
+  strict: 'data',
+  dynamic: 'data',
+  metadata: 'data',
+  providerOptions: 'data',
+  needsApproval: 'hook',
+  onInputStart: 'hook',
+  onInputDelta: 'hook',
+  onInputAvailable: 'hook',
+  toModelOutput: 'hook',
+  experimental_toToolResultContent: 'hook',
+  execute: 'guarded',
+}
 
 /** A guarded tool: what the SDK knows of a tool, and nothing else of it. */
 export type GuardedAiTool<T> = T extends unknown ? Pick<T, Extract<keyof T, AiMember>> : never
@@ -142,19 +161,14 @@ export function guardAiTool<T extends AiTool>(
       async (copy) => await lastOf(Reflect.apply(execute, tool, [copy, more])),
       { signal: more?.abortSignal },
     )
-  const copy: Record<string, unknown> = {}
-  for (const name of [...AI_DATA, ...AI_HOOKS]) {
-    if (!(name in tool)) continue
+  const copy: Record<string, unknown> = { execute: Object.freeze(guarded) }
+  for (const [name, how] of Object.entries(AI_MEMBERS)) {
+    if (how === 'guarded' || !(name in tool)) continue
     const value: unknown = Reflect.get(tool, name)
     if (value === execute) throw new TypeError(`${name} of the tool runs it`)
-    copy[name] = isHook(name) && typeof value === 'function' ? value.bind(tool) : value
+    copy[name] = how === 'hook' && typeof value === 'function' ? value.bind(tool) : value
   }
-  copy.execute = Object.freeze(guarded)
   return Object.freeze(copy) as GuardedAiTool<T>
-}
-
-function isHook(name: string): boolean {
-  return AI_HOOKS.some((one) => one === name)
 }
 
 async function lastOf(result: unknown): Promise<unknown> {
