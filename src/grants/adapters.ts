@@ -87,12 +87,52 @@ export interface AiTool {
   readonly execute?: ((input: any, options: any) => unknown) | undefined
 }
 
+/** What describes a tool of the SDK, as far as it knows of it. */
+const AI_DATA = [
+  'type',
+  'id',
+  'name',
+  'title',
+  'description',
+  'parameters',
+  'inputSchema',
+  'inputExamples',
+  'outputSchema',
+  'args',
+  'strict',
+  'dynamic',
+  'metadata',
+  'providerOptions',
+] as const
+
+/** What the SDK asks or tells a tool around a call, and that is not the call. */
+const AI_HOOKS = [
+  'needsApproval',
+  'onInputStart',
+  'onInputDelta',
+  'onInputAvailable',
+  'toModelOutput',
+  'experimental_toToolResultContent',
+] as const
+
+type AiMember = 'execute' | typeof AI_DATA[number] | typeof AI_HOOKS[number]
+
+/** A guarded tool: what the SDK knows of a tool, and nothing else of it. */
+export type GuardedAiTool<T> = T extends unknown ? Pick<T, Extract<keyof T, AiMember>> : never
+
 /**
- * Guards a tool of the Vercel AI SDK: all of it is copied but `execute`, which is guarded. The copy is frozen and of
- * no class of the tool's. A tool without `execute` is refused (`TypeError`). Results that come in parts
- * (`execute` as a generator) are gathered: the last part is the result.
+ * Guards a tool of the Vercel AI SDK. The guarded one has its description, schemas and hooks, by the names that the
+ * SDK knows, and a guarded `execute`; whatever else the tool has, another way to run it may be, and is not
+ * there. It is frozen and of no class of the tool's; hooks still run on the original.
+ *
+ * A tool without `execute` is refused (`TypeError`), and one that has its `execute` under another of these names too.
+ * Results that come in parts (`execute` as a generator) are gathered: the last part is the result. Schemas and
+ * hooks are the tool's own objects: what they give away is NOT looked at.
  */
-export function guardAiTool<T extends AiTool>(tool: T, options: AdapterOptions): T {
+export function guardAiTool<T extends AiTool>(
+  tool: T,
+  options: AdapterOptions,
+): GuardedAiTool<T> {
   const { execute } = tool
   if (typeof execute !== 'function') throw new TypeError('the tool has no execute to be guarded')
   const guarded = async (input: JsonObject, more?: { readonly abortSignal?: AbortSignal }) =>
@@ -103,13 +143,18 @@ export function guardAiTool<T extends AiTool>(tool: T, options: AdapterOptions):
       { signal: more?.abortSignal },
     )
   const copy: Record<string, unknown> = {}
-  for (const name of Object.keys(tool)) {
+  for (const name of [...AI_DATA, ...AI_HOOKS]) {
+    if (!(name in tool)) continue
     const value: unknown = Reflect.get(tool, name)
-    // Other functions of the tool (hooks, renderers) are not its effect; a second way to run it would be.
-    if (name !== 'execute') copy[name] = value
+    if (value === execute) throw new TypeError(`${name} of the tool runs it`)
+    copy[name] = isHook(name) && typeof value === 'function' ? value.bind(tool) : value
   }
   copy.execute = Object.freeze(guarded)
-  return Object.freeze(copy) as T
+  return Object.freeze(copy) as GuardedAiTool<T>
+}
+
+function isHook(name: string): boolean {
+  return AI_HOOKS.some((one) => one === name)
 }
 
 async function lastOf(result: unknown): Promise<unknown> {

@@ -11,10 +11,11 @@ import { isSignetError, SignetError } from '../errors.ts'
 import { isObject } from '../json.ts'
 import type { Key, PublicKey, SignOptions } from '../keys/mod.ts'
 import { portableSha256 } from '../log/mod.ts'
+import type { JudgedCall } from './arguments.ts'
 import { claimsJson } from './chain.ts'
 import { holderJwk, holderKey, thumbprintUri } from './holder_key.ts'
 import type { TimeBounds } from './invariants.ts'
-import { canonicalArguments } from './proof.ts'
+import { provableArguments } from './proof.ts'
 import { isName } from './sizes.ts'
 import { uuid7 } from './uuid.ts'
 import type { VerifiedGrant } from './verified.ts'
@@ -36,7 +37,7 @@ export interface ApprovedCall {
   readonly expiresAt: number
 }
 
-/** Signs an approval. Errors: `pop_mismatch` (arguments that are not JSON), the key's. */
+/** Signs an approval. Errors: `pop_mismatch` (arguments that are no JSON object), the key's. */
 export async function signApproval(
   key: Key,
   call: ApprovedCall,
@@ -62,7 +63,11 @@ export async function signApproval(
 
 /** SHA-256 of the RFC 8785 form of arguments, base64url. */
 export function argumentsHash(args: unknown): string {
-  return toBase64Url(portableSha256(utf8(canonicalArguments(args))))
+  return hashOf(provableArguments(args).text)
+}
+
+function hashOf(text: string): string {
+  return toBase64Url(portableSha256(utf8(text)))
 }
 
 /** An approval that holds for a call. */
@@ -83,11 +88,11 @@ export async function heldApprovals(
   texts: readonly string[],
   named: ReadonlySet<string>,
   grant: VerifiedGrant,
-  call: { readonly tool: string; readonly args: unknown },
+  call: JudgedCall,
   times: TimeBounds,
 ): Promise<ReadonlyMap<string, HeldApproval>> {
   const held = new Map<string, HeldApproval>()
-  const args = argumentsHash(call.args)
+  const args = hashOf(call.args.text)
   for (const text of texts.slice(0, MAX_APPROVALS)) {
     try {
       const jws = parseJws(text)

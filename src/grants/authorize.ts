@@ -6,8 +6,10 @@
  * name, and the reservation. What is denied early costs nobody anything.
  */
 import { isSignetError, quoted } from '../errors.ts'
+import type { JsonObject } from '../json.ts'
 import { amountUnits } from './amount.ts'
 import { type HeldApproval, heldApprovals } from './approval.ts'
+import { type JudgedCall, readArguments } from './arguments.ts'
 import type { CallRefusal } from './capability.ts'
 import type { StatusRef } from './claims.ts'
 import { type TimeBounds, timeBounds } from './invariants.ts'
@@ -42,7 +44,7 @@ export type Possession =
 export interface CallRequest {
   /** The tool. */
   readonly tool: string
-  /** Its arguments. */
+  /** Its arguments: a JSON object. They are read once, at once; what they are afterwards changes nothing. */
   readonly args: unknown
   /** How it is known that the caller holds the grant. */
   readonly possession: Possession
@@ -89,31 +91,45 @@ export interface Denial {
   readonly reason: string
 }
 
-/** A decision. What is allowed must be settled afterwards: `reservation.commit()` or `.release()`. */
-export type Decision =
-  | { readonly allowed: true; readonly reservation: Reservation }
-  | Denial
+/** A call that may be made. */
+export interface Allowed {
+  /** Always. */
+  readonly allowed: true
+  /** The arguments that were judged, counted and approved. Run the tool with these, and with no others. */
+  readonly args: JsonObject
+  /** Must be settled afterwards: `reservation.commit()` or `.release()`. */
+  readonly reservation: Reservation
+}
 
-/** Decides a call. Throws nothing but what misuse causes (`TypeError`). */
+/** A decision. */
+export type Decision = Allowed | Denial
+
+/**
+ * Decides a call. The arguments may be the caller's own objects: a copy of them is taken first, everything is judged
+ * by the copy, and the decision hands it out. Throws nothing but what misuse causes (`TypeError`).
+ */
 export async function authorizeCall(grant: VerifiedGrant, call: CallRequest): Promise<Decision> {
   const times = timeBounds(call)
+  const { tool } = call
+  const args = readArguments(call.args)
   if (!(grant.expiresAt > times.now)) return denied('grant_expired', 'the grant has expired')
   if (!(grant.issuedAt <= times.now + times.skew)) {
     return denied('grant_not_yet_valid', 'the grant was issued in the future')
   }
-  const covered = grant.check(call.tool, call.args)
+  const covered = grant.check(tool, args?.value)
   if (!covered.allowed) return covered
+  const judged = { tool, args: args! }
   const revoked = grant.isRevocable ? await statusDenial(grant, call.status) : undefined
   if (revoked !== undefined) return revoked
   let proof: HeldProof | undefined
   if (call.possession !== 'held-here') {
-    const read = await proofOf(grant, call, call.possession, times)
+    const read = await proofOf(grant, judged, call.possession, times)
     if ('allowed' in read) return read
     proof = read
   }
   let charges: readonly Charge[] = []
   if (grant.isLimited) {
-    const counted = await chargesOf(grant, call, times)
+    const counted = await chargesOf(grant, judged, call.approvals, times)
     if ('allowed' in counted) return counted
     charges = counted
   }
@@ -124,12 +140,13 @@ export async function authorizeCall(grant: VerifiedGrant, call: CallRequest): Pr
     const used = await useProof(proof)
     if (used !== undefined) return used
   }
-  if (charges.length === 0) return FREE
-  return await reserve(call.ledger!, charges, times.now)
+  const { value } = judged.args
+  if (charges.length === 0) return { allowed: true, args: value, reservation: NOTHING }
+  const answer = await reserve(call.ledger!, charges, times.now)
+  return 'allowed' in answer ? answer : { allowed: true, args: value, reservation: answer }
 }
 
 const NOTHING: Reservation = Object.freeze({ id: '', commit() {}, release() {} })
-const FREE: Decision = Object.freeze({ allowed: true, reservation: NOTHING })
 
 function denied(code: DenialCode, reason: string): Denial {
   return { allowed: false, code, reason }
@@ -169,7 +186,7 @@ const PROOF_CODES = ['pop_mismatch', 'pop_stale', 'pop_replayed'] as const
 
 async function proofOf(
   grant: VerifiedGrant,
-  call: CallRequest,
+  call: JudgedCall,
   { proof, ...options }: Exclude<Possession, 'held-here'>,
   { now }: TimeBounds,
 ): Promise<HeldProof | Denial> {
@@ -195,7 +212,8 @@ async function useProof(proof: HeldProof): Promise<Denial | undefined> {
 /** What a call costs on every link; the strictest of them decides, because all must agree. */
 async function chargesOf(
   grant: VerifiedGrant,
-  call: CallRequest,
+  call: JudgedCall,
+  presented: CallRequest['approvals'],
   times: TimeBounds,
 ): Promise<readonly Charge[] | Denial> {
   const charges: Charge[] = []
@@ -212,7 +230,7 @@ async function chargesOf(
         charges.push({ ...base, kind, account, amount: 1n, max: BigInt(max), perSeconds })
       }
       if (limit.budget !== undefined) {
-        const amount = amountOf(call.args, limit.budget.argument)
+        const amount = amountOf(call.args.value, limit.budget.argument)
         if (amount === undefined) {
           return denied(
             'amount_malformed',
@@ -226,7 +244,7 @@ async function chargesOf(
     }
   }
   if (approvals.length === 0) return charges
-  const held = await approvalsOf(grant, call, approvals, times)
+  const held = await approvalsOf(grant, call, presented, approvals, times)
   if (held === undefined) {
     return denied('approval_missing', 'the call needs approvals that are not there')
   }
@@ -242,30 +260,22 @@ async function chargesOf(
   ]
 }
 
-function amountOf(args: unknown, argument: string): bigint | undefined {
-  try {
-    if (!Object.hasOwn(args as object, argument)) return undefined
-    return amountUnits((args as Record<string, unknown>)[argument])
-  } catch { // a getter of the caller's
-    return undefined
-  }
+function amountOf(args: JsonObject, argument: string): bigint | undefined {
+  return Object.hasOwn(args, argument) ? amountUnits(args[argument]) : undefined
 }
 
 /** The approvals that count, if they are enough for every link that asks for some. */
 async function approvalsOf(
   grant: VerifiedGrant,
-  call: CallRequest,
+  call: JudgedCall,
+  presented: CallRequest['approvals'],
   wanted: readonly NonNullable<LimitJson['approval']>[],
   times: TimeBounds,
 ): Promise<readonly HeldApproval[] | undefined> {
   const named = new Set(wanted.flatMap(({ keys }) => keys))
-  let held: ReadonlyMap<string, HeldApproval>
-  try {
-    held = await heldApprovals(call.approvals ?? [], named, grant, call, times)
-  } catch (error) {
-    if (isSignetError(error)) return undefined // arguments that are not JSON
-    throw error
-  }
+  // They come out of requests: what is no list holds none.
+  const texts = Array.isArray(presented) ? presented : []
+  const held = await heldApprovals(texts, named, grant, call, times)
   const isEnough = wanted.every(({ keys, quorum }) =>
     keys.filter((key) => held.has(key)).length >= quorum
   )
@@ -284,10 +294,10 @@ async function reserve(
   ledger: Ledger,
   charges: readonly Charge[],
   now: number,
-): Promise<Decision> {
+): Promise<Reservation | Denial> {
   try {
     const answer = await ledger.reserve(charges, now)
-    if (answer.ok) return { allowed: true, reservation: answer.reservation }
+    if (answer.ok) return answer.reservation
     return denied(...EXHAUSTED[answer.kind])
   } catch {
     return denied('ledger_unavailable', 'the limits of the grant cannot be counted')

@@ -18,7 +18,7 @@ import * as v from 'valibot'
 import { type Bytes, fromBase64, toBase64 } from '../bytes.ts'
 import { parseJws, signJws, verifyJws } from '../envelope/mod.ts'
 import { isSignetError, quoted, SignetError } from '../errors.ts'
-import { canonicalBytes, type JsonObject, parseJson } from '../json.ts'
+import { canonicalBytes, isObject, type JsonObject, type JsonValue, parseJson } from '../json.ts'
 import { fromJwk, type Key, type PublicKey, publicKey, type SignOptions } from '../keys/mod.ts'
 import { HASH_BYTES } from '../log/mod.ts'
 import { conform } from '../schema.ts'
@@ -165,6 +165,12 @@ const PARSE = { what: 'offline bundle', maxBytes: MAX_BUNDLE_LENGTH, maxDepth: 1
 const Seconds = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const Text = v.pipe(v.string(), v.minLength(1), v.maxLength(2048))
 
+/** By hand: `v.record` leaves members named `__proto__` or `constructor` out, and tools may be named so. */
+function isPerTool(value: unknown): boolean {
+  return isObject(value as JsonValue) &&
+    Object.values(value as JsonObject).every((one) => v.is(Seconds, one))
+}
+
 const BundleSchema = v.looseObject({
   iss: Text,
   jti: Text,
@@ -191,7 +197,7 @@ const BundleSchema = v.looseObject({
   // Strict: a rule that is not understood would be a rule that is not kept.
   offline: v.strictObject({
     max_age: Seconds,
-    per_tool: v.optional(v.record(v.string(), Seconds)),
+    per_tool: v.optional(v.custom<NonNullable<OfflineRules['perTool']>>(isPerTool)),
     skew: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(600)),
   }),
 })

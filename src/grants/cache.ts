@@ -45,7 +45,9 @@ export function grantVerifier(
   }
 
   return {
-    async verify(chain, now = Date.now() / 1000) {
+    async verify(given, now = Date.now() / 1000) {
+      // Read once: what is verified must be what is remembered.
+      const chain = Array.isArray(given) ? [...given] : given
       checkSizes(chain)
       // With the lengths in front: the same text cut elsewhere is another chain.
       const text = `${chain.map(({ length }) => length)} ${chain.join('')}`

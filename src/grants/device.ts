@@ -3,18 +3,20 @@
  * says what it may do; a log, which it signs; and a state, sealed at rest.
  *
  * Each action goes: everything that speaks against it is looked for → its limits are reserved → an entry
- * `action.intent` is durable → the tool runs → an entry `action.outcome` is durable. What is denied is an entry too.
- * So nothing happens that the log does not know of, and what was begun when the power went is told at the
+ * `action.intent` is durable → the tool runs → an entry `action.outcome` is durable. What is denied is an entry too,
+ * or counted in one. So nothing happens that the log does not know of, and what was begun when the power went is told at the
  * next start.
  */
 import { fromBase64, toBase64Url, utf8 } from '../bytes.ts'
 import { ERROR_KINDS, type ErrorCode, isSignetError, SignetError } from '../errors.ts'
-import { canonicalize, type JsonObject } from '../json.ts'
+import type { JsonObject } from '../json.ts'
 import type { Key } from '../keys/mod.ts'
 import { type Log, type LogEvent, portableSha256 } from '../log/mod.ts'
+import { readArguments } from './arguments.ts'
 import { authorizeCall, type Decision } from './authorize.ts'
 import type { AcknowledgedHead, VerifiedBundle } from './bundle.ts'
-import { checkHead, newestTime } from './device_heads.ts'
+import { Denials } from './denials.ts'
+import { checkHead } from './device_heads.ts'
 import type { DeviceLedger } from './device_ledger.ts'
 import type { UnresolvedIntent } from './device_log.ts'
 import type {
@@ -37,6 +39,10 @@ import {
 } from './offline.ts'
 import type { VerifiedGrant } from './verified.ts'
 
+/** So many entries after the last state a new one is written, or opening had to read ever more of the log. */
+const SAVE_EVERY = 65_536
+const MAX_WAITING = 1_000_000
+
 /** An open device. Made by `openDevice`. */
 export class Device {
   /** Its key. */
@@ -54,8 +60,11 @@ export class Device {
   #fault: OfflineFinding | undefined
   #log: Log | undefined
   #lastAction: number
+  /** The newest time that the disk knows of, by the state or by an entry. */
+  #kept: number
   /** The newest generation of the state that the log names. */
   #named: number
+  readonly #denials = new Denials()
   /** Intents, and their outcomes once they are in the log. */
   readonly #running = new Map<number, number | undefined>()
   #saving: Promise<unknown> = Promise.resolve()
@@ -74,6 +83,7 @@ export class Device {
     this.#ledger = parts.ledger
     this.#log = parts.log
     this.#lastAction = parts.lastAction
+    this.#kept = parts.state.newestTime
     this.#named = parts.namedGeneration
   }
 
@@ -147,7 +157,7 @@ export class Device {
       found: this.#found,
     }
     const report = this.#authority.judge(situation, tool)
-    // A time that was seen stays seen; it reaches the disk with the log's entries.
+    // A time that was seen stays seen; it reaches the disk with the log's entries, or when the device is closed.
     if (now > highWater) this.#state = { ...this.#state, newestTime: now }
     return report
   }
@@ -188,6 +198,7 @@ export class Device {
       data: {
         bundle: bundle.id,
         generation: bundle.generation,
+        at: report.time,
         ...this.#argumentData(text, copy),
         charges: this.#ledger.toLog(reservation),
       },
@@ -206,7 +217,7 @@ export class Device {
     this.#running.set(index, undefined)
     this.#acted(index, report.time)
     const end = (outcome: string, data?: JsonObject) =>
-      this.#outcome(log, { type: 'action.outcome', action: tool, outcome, ref: `${index}`, data })
+      this.#outcome(log, index, { type: 'action.outcome', action: tool, outcome }, data)
     let result: T
     try {
       result = await run(copy, { intent: index, grant: grant.id, signal: options.signal })
@@ -238,30 +249,40 @@ export class Device {
     await done
   }
 
-  /** Waits for what is under way, publishes the log and lets go of it. Idempotent. */
+  /**
+   * Waits for what is under way, publishes the log and lets go of it. Idempotent. Errors: what publishing throws, and
+   * what saving the state throws, where a time was seen that no entry tells of.
+   */
   close(): Promise<void> {
     this.#closed ??= (async () => {
       await this.#saving
-      await this.#log?.close()
+      try {
+        await this.#tellDenials(this.#state.newestTime).catch(onlySignet)
+        await this.#keepTime()
+      } finally {
+        await this.#log?.close()
+      }
     })()
     return this.#closed
+  }
+
+  /** Whoever only looked at the time must not be able to have it again. */
+  async #keepTime(): Promise<void> {
+    const skew = this.#authority?.bundle.offline.skew
+    if (skew === undefined || this.#state.newestTime - this.#kept <= skew) return
+    await this.#save({}, undefined, undefined)
   }
 
   async #readable(
     tool: string,
     args: JsonObject,
   ): Promise<{ readonly text: string; readonly copy: JsonObject }> {
-    try {
-      if (typeof tool !== 'string') throw new TypeError('no name of a tool')
-      const text = canonicalize(args)
-      if (!text.startsWith('{')) throw new TypeError('no object')
-      return { text, copy: JSON.parse(text) }
-    } catch { // whatever the caller's getters and proxies throw
-      const message = 'the arguments are not a JSON object'
-      const worst: OfflineFinding = { code: 'arguments_malformed', message }
-      const report = { ok: false, worst, findings: [worst], time: this.now }
-      throw await this.#deny(String(tool), undefined, report)
-    }
+    const read = typeof tool === 'string' ? readArguments(args) : undefined
+    if (read !== undefined) return { text: read.text, copy: read.value }
+    const message = 'the arguments are not a JSON object'
+    const worst: OfflineFinding = { code: 'arguments_malformed', message }
+    const report = { ok: false, worst, findings: [worst], time: this.now }
+    throw await this.#deny(String(tool), undefined, report)
   }
 
   #argumentData(text: string, copy: JsonObject): JsonObject {
@@ -294,42 +315,40 @@ export class Device {
     })
   }
 
-  #backlog(log: Log): number {
-    const { maxWaiting = 1_000_000 } = this.#parts.settings
-    return (log.size - (this.#state.acknowledged?.size ?? 0)) / maxWaiting
-  }
-
   #checkBacklog(log: Log): void {
-    if (this.#backlog(log) < 1) return
-    const { maxWaiting } = this.#parts.settings
-    throw new SignetError(
-      'sync_backlog',
-      `${maxWaiting ?? 'a million'} entries wait for the server`,
-      {
-        remedy: 'sync first',
-      },
-    )
+    const { maxWaiting = MAX_WAITING } = this.#parts.settings
+    const acknowledged = this.#state.acknowledged?.size ?? 0
+    // Denials are no work, and must not end it.
+    if (log.size - acknowledged - this.#denials.since(acknowledged) < maxWaiting) return
+    throw new SignetError('sync_backlog', `${maxWaiting} entries wait for the server`, {
+      remedy: 'sync first',
+    })
   }
 
-  /** Logs a denial and gives its error. A log that cannot take it does not make it less of one. */
+  /** Logs a denial, or counts it, and gives its error. A log that cannot take it does not make it less of one. */
   async #deny(tool: string, text: string | undefined, report: OfflineReport): Promise<SignetError> {
     const denial = offlineError(report)
-    // Who is denied over and over must not fill the disk.
-    if (this.#log !== undefined && this.#backlog(this.#log) >= 2) return denial
+    const log = this.#log
+    if (log === undefined) return denial
+    const action = tool.slice(0, 256).toWellFormed()
+    const digest = text === undefined ? undefined : digestOf(text)
+    const { maxWaiting = MAX_WAITING } = this.#parts.settings
+    const waiting = this.#denials.since(this.#state.acknowledged?.size ?? 0)
+    if (
+      waiting >= maxWaiting ||
+      !this.#denials.isDue(`${denial.code} ${digest} ${action}`, report.time)
+    ) {
+      this.#denials.missed(1)
+      return denial
+    }
     try {
-      const appended = await this.#log?.append({
-        type: 'action.denied',
-        action: tool.slice(0, 256).toWellFormed(),
-        outcome: denial.code,
-        ref: this.grant?.id,
-        data: {
-          codes: report.findings.slice(0, 64).map(({ code }) => code),
-          ...text === undefined ? {} : { digest: digestOf(text) },
-        },
-      })
-      if (appended !== undefined) this.#acted(appended.index, report.time)
+      await this.#tellDenials(report.time)
+      const codes = report.findings.slice(0, 64).map(({ code }) => code)
+      const data = { at: report.time, codes, digest }
+      await this.#logDenial(log, { action, outcome: denial.code, data }, report.time)
     } catch (cause) {
       if (!isSignetError(cause)) throw cause
+      this.#denials.missed(1)
       return new SignetError(denial.code, `${denial.message} (and it could not be logged)`, {
         cause,
       })
@@ -337,12 +356,30 @@ export class Device {
     return denial
   }
 
+  /** Logs how many denials got no entry of their own. */
+  async #tellDenials(time: number): Promise<void> {
+    const more = this.#log === undefined ? 0 : this.#denials.takeUntold()
+    if (more === 0) return
+    try {
+      await this.#logDenial(this.#log!, { outcome: 'repeated', data: { at: time, more } }, time)
+    } catch (error) {
+      this.#denials.missed(more)
+      throw error
+    }
+  }
+
+  async #logDenial(log: Log, event: Omit<LogEvent, 'type' | 'ref'>, time: number): Promise<void> {
+    const { index } = await log.append({ ...event, type: 'action.denied', ref: this.grant?.id })
+    this.#denials.logged(index)
+    this.#acted(index, time)
+  }
+
   #acted(index: number, time: number): void {
     this.#lastAction = Math.max(this.#lastAction, index)
-    if (this.#state.waitingSince === undefined) {
-      this.#state = { ...this.#state, waitingSince: time }
-    }
-    const { saveEvery = 65_536 } = this.#parts.settings
+    this.#kept = Math.max(this.#kept, time)
+    const { newestTime, waitingSince = time } = this.#state
+    this.#state = { ...this.#state, newestTime: Math.max(newestTime, time), waitingSince }
+    const { saveEvery = SAVE_EVERY } = this.#parts.settings
     if (index - this.#state.log.size >= saveEvery && !this.#catchingUp) {
       this.#catchingUp = true
       this.#saving = this.#saving.then(() => this.#save({}, undefined, undefined))
@@ -351,16 +388,21 @@ export class Device {
     }
   }
 
-  async #outcome(log: Log, event: LogEvent): Promise<void> {
+  async #outcome(log: Log, intent: number, event: LogEvent, more?: JsonObject): Promise<void> {
+    const time = Math.max(this.now, this.#state.newestTime)
     try {
-      const { index } = await log.append(event)
-      this.#running.set(Number(event.ref), index)
-      this.#acted(index, this.#state.newestTime)
+      const { index } = await log.append({
+        ...event,
+        ref: `${intent}`,
+        data: { at: time, ...more },
+      })
+      this.#running.set(intent, index)
+      this.#acted(index, time)
     } catch (cause) {
       throw new SignetError(
         'outcome_not_logged',
         `the tool ran (${event.outcome}), and the log could not take its outcome`,
-        { cause, where: `entry ${event.ref}`, remedy: 'do not repeat the action before you know' },
+        { cause, where: `entry ${intent}`, remedy: 'do not repeat the action before you know' },
       )
     }
   }
@@ -376,6 +418,7 @@ export class Device {
   }
 
   async #heard(contact: ServerContact, live: boolean = true): Promise<void> {
+    await this.#tellDenials(this.#state.newestTime).catch(onlySignet)
     const [damage] = live ? [] : this.#found
     if (damage !== undefined) {
       throw new SignetError(damage.code, damage.message, { remedy: 'sync with the server' })
@@ -385,12 +428,14 @@ export class Device {
     // It counts from now on, whatever becomes of the rest and of the disk.
     if (ended !== undefined) this.#state = { ...before, revoked: ended }
     const authority = contact.bundle === undefined ? undefined : await this.#newer(contact.bundle)
+    // The server's clock is the only one that may set the mark back, and only with a fresh bundle.
+    const sets = live && contact.serverTime !== undefined && authority !== undefined
+    const heardAt = live ? contact.serverTime ?? this.now : 0
     const change: Partial<DeviceState> = {
-      ...authority === undefined ? {} : await this.#adopted(authority.bundle),
+      ...authority === undefined ? {} : await this.#adopted(before, authority.bundle),
       ...await this.#acknowledgedBy(contact),
-      ...live
-        ? await this.#heardAt(contact, authority)
-        : { newestTime: Math.max(before.newestTime, authority?.bundle.issuedAt ?? 0) },
+      newestTime: Math.max(heardAt, authority?.bundle.issuedAt ?? 0),
+      lastContact: live ? heardAt : before.lastContact,
       ...ended === undefined ? {} : { revoked: ended },
     }
     let event: LogEvent | undefined
@@ -402,11 +447,11 @@ export class Device {
     } else if (this.#actionsBetween(before.acknowledged?.size, contact)) {
       event = { type: 'device.synced', outcome: 'ok' }
     }
-    await this.#save(change, event, authority)
+    await this.#save(change, event, authority, sets)
   }
 
   /** What a bundle changes that takes the place of the one before. */
-  async #adopted(bundle: VerifiedBundle): Promise<Partial<DeviceState>> {
+  async #adopted(before: DeviceState, bundle: VerifiedBundle): Promise<Partial<DeviceState>> {
     const log = this.#log ??= await this.#parts.openLog(bundle.log.origin)
     await checkHead(log, bundle.log.acknowledged)
     const keys = bundle.keys.map(({ jwk }) => ({ ...jwk }))
@@ -415,8 +460,10 @@ export class Device {
       bundleId: bundle.id,
       bundleGeneration: bundle.generation,
       issuers: [{ issuer: bundle.issuer, keys }],
-      // Another bundle is another beginning.
-      ...this.#state.bundleId === bundle.id ? {} : { revoked: undefined, acknowledged: undefined },
+      // Another bundle is another beginning, unless it was here before.
+      ...before.bundleId === bundle.id
+        ? {}
+        : { ...exchanged(before, bundle.id), acknowledged: undefined },
     }
   }
 
@@ -428,23 +475,6 @@ export class Device {
     return {
       acknowledged: { size, root: rootText(root) },
       waitingSince: waits ? this.#state.waitingSince ?? this.now : undefined,
-    }
-  }
-
-  /** The server's clock is the only one that may set the mark back, and only together with a fresh bundle. */
-  async #heardAt(
-    { serverTime }: ServerContact,
-    authority: OfflineAuthority | undefined,
-  ): Promise<Partial<DeviceState>> {
-    const time = serverTime ?? this.now
-    if (serverTime === undefined || authority === undefined) {
-      return { lastContact: time, newestTime: Math.max(this.#state.newestTime, time) }
-    }
-    const logTime = await newestTime(this.#log!)
-    return {
-      lastContact: time,
-      newestTime: Math.max(time, authority.bundle.issuedAt),
-      ignoredTime: logTime > time * 1000 ? logTime : this.#state.ignoredTime,
     }
   }
 
@@ -466,9 +496,11 @@ export class Device {
     }
     const { bundleId, bundleGeneration } = this.#state
     const current = this.#authority?.bundle
+    const known = this.#state.others.find(({ id }) => id === bundle.id)
     const older = bundle.id === bundleId
       ? bundle.generation < bundleGeneration
-      : current !== undefined && bundle.issuedAt < current.issuedAt
+      : bundle.generation < (known?.generation ?? 0) ||
+        current !== undefined && bundle.issuedAt < current.issuedAt
     if (older) {
       throw new SignetError('bundle_rolled_back', 'a newer bundle was here before', {
         remedy: 'refresh it at the server',
@@ -482,11 +514,15 @@ export class Device {
     return authority
   }
 
-  /** Writes the state, then the entry that names it: a state older than the log's newest was put back. */
+  /**
+   * Writes the state, then the entry that names it: a state older than the log's newest was put back. The mark is
+   * raised to `change.newestTime`, or with `sets` made that, whatever was seen before.
+   */
   async #save(
     change: Partial<DeviceState>,
     event: LogEvent | undefined,
     authority: OfflineAuthority | undefined,
+    sets: boolean = false,
   ): Promise<void> {
     const { storage, sealer } = this.#parts
     const log = this.#log
@@ -498,9 +534,12 @@ export class Device {
       if (outcome === undefined || outcome >= size) pending.push(intent)
       else this.#running.delete(intent)
     }
+    const mark = (seen: number) =>
+      sets ? change.newestTime! : Math.max(seen, change.newestTime ?? 0)
     const next: DeviceState = {
       ...this.#state,
       ...change,
+      newestTime: mark(this.#state.newestTime),
       generation: Math.max(this.#state.generation, this.#named) + 1,
       log: head === undefined
         ? this.#state.log
@@ -510,15 +549,16 @@ export class Device {
     }
     // A state that was put back is not made the newest by writing it anew: only a bundle from the server does that.
     const damaged = this.#found.length > 0 && authority === undefined
-    if (!damaged) await storage.save(next.generation, await sealer.seal(next))
+    if (!damaged) {
+      await storage.save(next.generation, await sealer.seal(next))
+      this.#kept = next.newestTime
+    }
     // While it was written, time went by and actions may have begun to wait.
     const { newestTime, waitingSince } = this.#state
     this.#state = {
       ...next,
       generation: damaged ? this.#state.generation : next.generation,
-      newestTime: 'newestTime' in change && authority !== undefined
-        ? next.newestTime
-        : Math.max(next.newestTime, newestTime),
+      newestTime: mark(newestTime),
       waitingSince: this.#lastAction < (next.acknowledged?.size ?? 0)
         ? undefined
         : next.waitingSince ?? waitingSince,
@@ -531,14 +571,38 @@ export class Device {
     }
     if (event === undefined || log === undefined) return
     const bundle = this.#authority?.bundle
-    const data = { state: next.generation, bundle: bundle?.id, generation: bundle?.generation }
+    const data = {
+      state: next.generation,
+      bundle: bundle?.id,
+      generation: bundle?.generation,
+      at: next.newestTime,
+    }
     this.#named = next.generation
     await log.append({ ...event, data })
   }
 }
 
+/** What is known of the bundles when another one takes the place of the present one. */
+function exchanged(
+  { bundleId, bundleGeneration, revoked, others }: DeviceState,
+  next: string,
+): Pick<DeviceState, 'others' | 'revoked'> {
+  const present = bundleId === undefined
+    ? []
+    : [{ id: bundleId, generation: bundleGeneration, revoked }]
+  return {
+    others: [...others.filter(({ id }) => id !== next), ...present],
+    revoked: others.find(({ id }) => id === next)?.revoked,
+  }
+}
+
 function digestOf(text: string): string {
   return toBase64Url(portableSha256(utf8(text)))
+}
+
+/** For what is better done, and no reason to leave the rest undone. */
+function onlySignet(error: unknown): void {
+  if (!isSignetError(error)) throw error
 }
 
 function codeOf(code: string): ErrorCode {

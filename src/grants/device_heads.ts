@@ -1,4 +1,4 @@
-/** What a log is compared with, and what it tells of itself. */
+/** What a log is compared with. */
 import { equalBytes } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import type { Log } from '../log/mod.ts'
@@ -22,12 +22,4 @@ export async function checkHead(log: Log, head: AcknowledgedHead | undefined): P
   throw new SignetError('log_forked', 'the server has another log than the device', {
     remedy: 'keep this state for inquiry, and enrol the device anew',
   })
-}
-
-/** Time of the newest entry, milliseconds since 1970. */
-export async function newestTime(log: Log): Promise<number> {
-  await log.checkpoint()
-  const view = log.view()
-  const { time } = JSON.parse(new TextDecoder().decode(await view.entry(view.head.size - 1)))
-  return Date.parse(time)
 }

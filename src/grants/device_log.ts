@@ -31,11 +31,11 @@ export interface LogFindings {
   readonly stateGeneration: number
   /** The newest generation of each bundle that the log names, by the bundle's id. */
   readonly bundleGenerations: ReadonlyMap<string, number>
-  /** Index and time (milliseconds since 1970) of actions: the first at or after `unsent`, and the last of all. */
+  /** Of actions: index and time (seconds since 1970) of the first at or after `unsent`, index of the last of all. */
   readonly firstUnsent: { readonly index: number; readonly time: number } | undefined
   readonly lastAction: number
-  /** Time of the newest entry, milliseconds since 1970. */
-  readonly time: number
+  /** The newest time that the device judged by, seconds since 1970; 0: no entry tells. */
+  readonly newestTime: number
 }
 
 /** Where to begin. */
@@ -48,7 +48,12 @@ export interface ScanFrom {
   readonly unsent: number
 }
 
-/** Reads a log from a place on. Errors: `log_corrupt`, `log_missing`, and those of `parseEntry`. */
+/**
+ * Reads a log from a place on. Times are those that the device wrote into its entries (`at`). The log's own never go
+ * back, so after a clock that was ahead they stand still and tell nothing.
+ *
+ * Errors: `log_corrupt`, `log_missing`, and those of `parseEntry`.
+ */
 export async function scanLog(view: LogView, from: ScanFrom): Promise<LogFindings> {
   const open = new Map<number, UnresolvedIntent>(from.pending.map((index) => [index, { index }]))
   const counted: LoggedIntent[] = []
@@ -56,12 +61,12 @@ export async function scanLog(view: LogView, from: ScanFrom): Promise<LogFinding
   let stateGeneration = 0
   let firstUnsent: LogFindings['firstUnsent']
   let lastAction = -1
-  let time = 0
+  let newestTime = 0
   for await (const entry of entriesFrom(view, from.index)) {
     const { seq: index, type } = entry
-    time = Date.parse(entry.time)
-    if (index < from.index) continue // it was counted, and is read for its time alone
     const data = isObject(entry.data) ? entry.data : {}
+    const time = typeof data.at === 'number' ? data.at : Date.parse(entry.time) / 1000
+    if (time === data.at) newestTime = Math.max(newestTime, time)
     if (type.startsWith('action.')) {
       lastAction = index
       if (index >= from.unsent) firstUnsent ??= { index, time }
@@ -69,7 +74,7 @@ export async function scanLog(view: LogView, from: ScanFrom): Promise<LogFinding
     if (type === 'action.intent') {
       open.set(index, { index, tool: entry.action, time: entry.time })
       if (data.charges !== undefined) {
-        counted.push({ index, charges: data.charges, time: time / 1000 })
+        counted.push({ index, charges: data.charges, time })
       }
     } else if (type === 'action.outcome') {
       open.delete(Number(entry.ref))
@@ -84,19 +89,25 @@ export async function scanLog(view: LogView, from: ScanFrom): Promise<LogFinding
     }
   }
   const unresolved = [...open.values()].sort((a, b) => a.index - b.index)
-  return { unresolved, counted, stateGeneration, bundleGenerations, firstUnsent, lastAction, time }
+  return {
+    unresolved,
+    counted,
+    stateGeneration,
+    bundleGenerations,
+    firstUnsent,
+    lastAction,
+    newestTime,
+  }
 }
 
 async function* entriesFrom(view: LogView, from: number): AsyncGenerator<LogEntry> {
   const { size } = view.head
-  // The newest entry is always read, for its time.
-  const start = Math.max(0, Math.min(from, size - 1))
-  for (let n = Math.floor(start / TILE_WIDTH); n * TILE_WIDTH < size; n++) {
+  for (let n = Math.floor(from / TILE_WIDTH); n * TILE_WIDTH < size; n++) {
     const first = n * TILE_WIDTH
     // The proof of its last entry ties the bundle's hashes to the checkpoint.
     await view.hashes(Math.min(size, first + TILE_WIDTH) - 1)
     for (const [i, bytes] of (await view.bundle(n)).entries()) {
-      if (first + i < start) continue
+      if (first + i < from) continue
       const entry = parseEntry(bytes)
       if (entry.seq !== first + i) {
         throw new SignetError('log_corrupt', `entry ${first + i} says that it is ${entry.seq}`)

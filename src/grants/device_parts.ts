@@ -19,7 +19,10 @@ export interface DeviceSettings {
    * opening beside the log explains. Few possible arguments are guessed from their digest.
    */
   readonly record?: 'digest' | 'plain' | 'private' | undefined
-  /** With so many entries that the server has not acknowledged, actions are refused. Default one million. */
+  /**
+   * With so many entries that the server has not acknowledged, actions are refused. Entries of denials count apart:
+   * with so many of them, further ones are counted only. Default one million.
+   */
   readonly maxWaiting?: number | undefined
   /**
    * So many entries after the last state a new one is written, so that opening has no more of the log to read.

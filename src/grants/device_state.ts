@@ -34,6 +34,20 @@ export interface DeviceStorage {
   save(generation: number, state: Bytes): Promise<void>
 }
 
+/** That the server took a bundle back. */
+export interface Revoked {
+  readonly at?: number | undefined
+  readonly reason?: string | undefined
+}
+
+/** A bundle that was here. */
+export interface KnownBundle {
+  readonly id: string
+  /** The newest generation that was seen. */
+  readonly generation: number
+  readonly revoked?: Revoked | undefined
+}
+
 /** What a device remembers. Times are seconds since 1970 unless said otherwise. */
 export interface DeviceState {
   /** Counts states. */
@@ -43,12 +57,12 @@ export interface DeviceState {
   /** The bundle's id, and the newest generation of it that was seen. */
   readonly bundleId?: string | undefined
   readonly bundleGeneration: number
+  /** What is known of the bundles before: changing to another and back makes nothing forgotten. */
+  readonly others: readonly KnownBundle[]
   /** Keys that bundles brought along, by issuer: a server that rotates its key is known by the next one. */
   readonly issuers: readonly { readonly issuer: string; readonly keys: readonly JsonObject[] }[]
   /** The newest time that was seen. */
   readonly newestTime: number
-  /** Times of the log up to here (milliseconds) are not believed: the clock was ahead when they were made. */
-  readonly ignoredTime: number
   /** When the server was heard last. */
   readonly lastContact?: number | undefined
   /** What the server has of the log; the root in base64. */
@@ -56,10 +70,7 @@ export interface DeviceState {
   /** Since when an action waits to be synced. */
   readonly waitingSince?: number | undefined
   /** The server took the bundle back. */
-  readonly revoked?: {
-    readonly at?: number | undefined
-    readonly reason?: string | undefined
-  } | undefined
+  readonly revoked?: Revoked | undefined
   /** Where the log stood; the root in base64. */
   readonly log: { readonly origin: string; readonly size: number; readonly root: string }
   /** Intents before that place whose outcome is not. */
@@ -74,20 +85,22 @@ const Seconds = v.pipe(v.number(), v.finite(), v.minValue(0))
 const Count = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const Json = v.record(v.string(), v.unknown())
 
+const RevokedSchema = v.strictObject({ at: v.optional(Seconds), reason: v.optional(v.string()) })
+
 const StateSchema = v.strictObject({
   generation: Count,
   bundle: v.optional(v.string()),
   bundleId: v.optional(v.string()),
   bundleGeneration: Count,
+  others: v.array(
+    v.strictObject({ id: v.string(), generation: Count, revoked: v.optional(RevokedSchema) }),
+  ),
   issuers: v.array(v.strictObject({ issuer: v.string(), keys: v.array(Json) })),
   newestTime: Seconds,
-  ignoredTime: Seconds,
   lastContact: v.optional(Seconds),
   acknowledged: v.optional(v.strictObject({ size: Count, root: v.string() })),
   waitingSince: v.optional(Seconds),
-  revoked: v.optional(
-    v.strictObject({ at: v.optional(Seconds), reason: v.optional(v.string()) }),
-  ),
+  revoked: v.optional(RevokedSchema),
   log: v.strictObject({ origin: v.string(), size: Count, root: v.string() }),
   pending: v.array(Count),
   ledger: v.optional(v.unknown()),

@@ -29,6 +29,7 @@
 export { amountUnits, UNITS_IN_ONE } from './amount.ts'
 export { APPROVAL_TYPE, type ApprovedCall, argumentsHash, signApproval } from './approval.ts'
 export {
+  type Allowed,
   authorizeCall,
   type CallRequest,
   type Decision,
@@ -55,6 +56,7 @@ export {
   type BareMcpHandler,
   guardAiTool,
   guardBareMcpTool,
+  type GuardedAiTool,
   guardMcpTool,
   type McpExtra,
   type McpHandler,

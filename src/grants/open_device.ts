@@ -72,7 +72,7 @@ const NOTHING: LogFindings = {
   bundleGenerations: new Map(),
   firstUnsent: undefined,
   lastAction: -1,
-  time: 0,
+  newestTime: 0,
 }
 
 /**
@@ -155,9 +155,9 @@ function fresh(origin: string): DeviceState {
   return {
     generation: 0,
     bundleGeneration: 0,
+    others: [],
     issuers: [],
     newestTime: 0,
-    ignoredTime: 0,
     log: { origin, size: 0, root: '' },
     pending: [],
   }
@@ -187,13 +187,10 @@ async function readLog(log: Log, { log: known, pending, acknowledged }: DeviceSt
 
 /** The state with what the log has seen since it was written. */
 function caughtUp(state: DeviceState, found: LogFindings): DeviceState {
-  const { bundleId, bundleGeneration, ignoredTime, newestTime, waitingSince } = state
+  const { bundleId, bundleGeneration, waitingSince } = state
   const named = bundleId === undefined ? 0 : found.bundleGenerations.get(bundleId) ?? 0
-  const seen = found.time > ignoredTime ? found.time / 1000 : 0
-  const newest = Math.max(newestTime, seen)
-  const waits = found.firstUnsent === undefined
-    ? undefined
-    : Math.min(found.firstUnsent.time / 1000, newest)
+  const newest = Math.max(state.newestTime, found.newestTime)
+  const waits = found.firstUnsent && Math.min(found.firstUnsent.time, newest)
   return {
     ...state,
     newestTime: newest,

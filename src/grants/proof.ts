@@ -17,7 +17,8 @@ import {
   parseJson,
 } from '../json.ts'
 import type { Key, SignOptions } from '../keys/mod.ts'
-import { claimsJson, type GrantChain, readTokens } from './chain.ts'
+import { type JudgedCall, type ReadArguments, readArguments } from './arguments.ts'
+import { claimsJson, type GrantChain, linkHash, readTokens } from './chain.ts'
 import { parseClaims } from './claims.ts'
 import { type ConstraintExtensions, NO_EXTENSIONS } from './constraints.ts'
 import type { ReplayStore } from './replay.ts'
@@ -60,11 +61,13 @@ export async function makePop(
   options: MakePopOptions = {},
 ): Promise<string> {
   const { now = Date.now() / 1000, jti = crypto.randomUUID(), extensions = NO_EXTENSIONS } = options
-  const leaf = parseClaims(claimsJson(readTokens(chain).at(-1)!.payload), extensions)
+  const token = readTokens(chain).at(-1)!
+  const leaf = parseClaims(claimsJson(token.payload), extensions)
   const claims = {
     jti,
     iat: Math.floor(now),
     aat_id: leaf.jti,
+    aat_hash: linkHash(token),
     aat_tool: call.tool,
     ...call.audience === undefined ? {} : { aat_aud: call.audience },
     hta: call.args,
@@ -107,7 +110,8 @@ export async function verifyPop(
   call: { readonly tool: string; readonly args: unknown },
   options: VerifyPopOptions,
 ): Promise<ProvedPossession> {
-  const proof = await readPop(pop, grant, call, options)
+  const judged = { tool: call.tool, args: provableArguments(call.args) }
+  const proof = await readPop(pop, grant, judged, options)
   await proof.use()
   return { jti: proof.jti, issuedAt: proof.issuedAt }
 }
@@ -122,7 +126,7 @@ export interface HeldProof extends ProvedPossession {
 export async function readPop(
   pop: string,
   grant: VerifiedGrant,
-  call: { readonly tool: string; readonly args: unknown },
+  call: JudgedCall,
   options: VerifyPopOptions,
 ): Promise<HeldProof> {
   const { now = Date.now() / 1000, window = POP_WINDOW, replay, audience } = options
@@ -130,10 +134,15 @@ export async function readPop(
   const claims = parsePop(payload)
   const leaf = grant.links.at(-1)!
   if (claims.aat_id !== leaf.jti) throw mismatch('another grant', 'aat_id')
+  // The draft names the leaf by a `jti` that its signer chose, who may have chosen it twice. The hash is ours: it binds
+  // the proof to this leaf, and through it to the chain. Proofs by other programs do not have it.
+  if (claims.aat_hash !== undefined && claims.aat_hash !== leaf.id) {
+    throw mismatch('another grant', 'aat_hash')
+  }
   if (claims.aat_tool !== call.tool) throw mismatch('another tool', 'aat_tool')
   // One that is bound to a place is good in no other, whether or not this place asks for it.
   if (claims.aat_aud !== audience) throw mismatch('another audience', 'aat_aud')
-  if (canonicalize(claims.hta) !== canonicalArguments(call.args)) {
+  if (canonicalize(claims.hta) !== call.args.text) {
     throw mismatch('other arguments', 'hta')
   }
   if (!(Math.abs(now - claims.iat) <= window)) {
@@ -158,6 +167,7 @@ interface PopClaims {
   readonly jti: string
   readonly iat: number
   readonly aat_id: string
+  readonly aat_hash: JsonValue | undefined
   readonly aat_tool: string
   readonly aat_aud: string | undefined
   readonly hta: JsonObject
@@ -165,7 +175,7 @@ interface PopClaims {
 
 function parsePop(payload: Uint8Array): PopClaims {
   const json = popJson(payload)
-  const { jti, iat, aat_id, aat_tool, aat_aud, hta } = json
+  const { jti, iat, aat_id, aat_hash, aat_tool, aat_aud, hta } = json
   if (!isName(jti)) throw malformedPop('no name', 'jti')
   if (typeof iat !== 'number' || !Number.isSafeInteger(iat) || iat < 0) {
     throw malformedPop('no time in whole seconds', 'iat')
@@ -176,7 +186,7 @@ function parsePop(payload: Uint8Array): PopClaims {
     throw malformedPop('the audience is no text', 'aat_aud')
   }
   if (!isObject(hta)) throw malformedPop('the arguments are not an object', 'hta')
-  return { jti, iat, aat_id, aat_tool, aat_aud, hta }
+  return { jti, iat, aat_id, aat_hash, aat_tool, aat_aud, hta }
 }
 
 function popJson(payload: Uint8Array): JsonObject {
@@ -189,13 +199,11 @@ function popJson(payload: Uint8Array): JsonObject {
   throw malformedPop('the claims are not an object in RFC 8785 form')
 }
 
-/** The arguments as a proof commits to them. */
-export function canonicalArguments(args: unknown): string {
-  try {
-    return canonicalize(args as JsonValue)
-  } catch {
-    throw mismatch('arguments that are not JSON', 'hta')
-  }
+/** The arguments as proofs and approvals commit to them. Errors: `pop_mismatch` (not a JSON object). */
+export function provableArguments(args: unknown): ReadArguments {
+  const read = readArguments(args)
+  if (read === undefined) throw mismatch('arguments that are not a JSON object', 'hta')
+  return read
 }
 
 function malformedPop(why: string, where?: string): SignetError {

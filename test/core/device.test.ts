@@ -102,6 +102,7 @@ test('act() logs intent, runs with a copy of what was judged, and logs the outco
   const [intent, outcome] = (await entriesOf(device)).slice(-2)
   assert.deepEqual([intent!.action, intent!.ref, intent!.trace], [READ, device.grant!.id, 'abc'])
   assert.deepEqual(Object.keys(intent!.data as JsonObject).sort(), [
+    'at',
     'bundle',
     'digest',
     'generation',
@@ -215,6 +216,44 @@ test('a backlog that the server has not taken refuses actions at its bound', asy
   await device.close()
 })
 
+test('denials without end neither stop what is allowed nor fill the disk, and are counted', async () => {
+  const { places, device } = await enrolled({}, { maxWaiting: 10 })
+  const denied = async (tool: string, i = 0) =>
+    await assert.rejects(device.act(tool, { i }, never), { code: 'tool_denied' })
+  for (let i = 0; i < 100; i++) await denied('not:granted')
+  assert.equal((await typesOf(device)).filter((type) => type === 'action.denied').length, 1)
+  // Other arguments, another tool: worth an entry each, as far as there is room.
+  for (let i = 1; i < 100; i++) await denied(`not:granted:${i % 3}`, i)
+  await device.act(READ, {}, nothing)
+  places.now += 3600
+  for (let i = 0; i < 100; i++) await denied('not:granted')
+  await device.act(READ, {}, nothing)
+  await device.close()
+  const again = await open(places)
+  const entries = (await entriesOf(again)).filter(({ type }) => type === 'action.denied')
+  assert.ok(entries.length <= 12, `${entries.length}`)
+  const counted = entries.map(({ data }) => Number((data as JsonObject).more ?? 1))
+  assert.equal(counted.reduce((sum, one) => sum + one), 299)
+  await again.close()
+})
+
+test('a minute has a bounded number of entries of denials, and the next tells what had none', async () => {
+  const { places, device } = await enrolled()
+  const size = device.log!.size
+  for (let i = 0; i < 200; i++) await device.act('not:granted', { i }, never).catch(() => {})
+  assert.equal(device.log!.size - size, 64)
+  places.now += 60
+  await device.act('not:granted', {}, never).catch(() => {})
+  const [more, last] = (await entriesOf(device)).slice(-2)
+  assert.deepEqual([more!.outcome, (more!.data as JsonObject).more], ['repeated', 136])
+  assert.equal(last!.outcome, 'tool_denied')
+  // A server that is heard is told as well.
+  await device.act('not:granted', {}, never).catch(() => {})
+  await device.heard({ serverTime: places.now })
+  assert.equal((await entriesOf(device)).at(-1)!.outcome, 'repeated')
+  await device.close()
+})
+
 test('what was begun and not ended is told once when the device is opened again', async () => {
   const { places, device } = await enrolled()
   await device.act(READ, {}, nothing)
@@ -259,6 +298,60 @@ test('a clock that was set back is refused, also after a restart, until the serv
   const third = await open(places)
   await third.act(READ, {}, nothing)
   await third.close()
+})
+
+test('a clock that was far ahead once, and was put right by the server, is watched as before', async () => {
+  const limits = { 'mail:send': { calls: { max: 1, per_seconds: 60 } } }
+  const { places, device } = await enrolled({ terms: { limits } })
+  places.now = T0 + 70 * 365 * 24 * HOUR
+  await assert.rejects(device.act(READ, {}, never), { code: 'grant_expired' })
+  places.now = T0 + 100
+  const terms = { limits }
+  const fresh = await makeBundle(places.key, { generation: 2, issuedAt: T0 + 100, terms })
+  await device.heard({ bundle: fresh, serverTime: T0 + 100 })
+  await device.close()
+  const codes: string[] = []
+  // The time of the log itself stands still from now on: it never goes back.
+  for (const hours of [1, 23, 1, 22, 1, 23.1, 25]) {
+    places.now = T0 + 100 + hours * HOUR
+    const again = await open(places)
+    codes.push(await again.act('mail:send', {}, nothing).catch((error) => error.code))
+    await again.close()
+  }
+  const back = 'clock_set_back'
+  assert.deepEqual(codes, ['ran', 'ran', back, back, back, 'ran', 'status_list_stale'])
+})
+
+test('a time that was looked at only is known when the device is opened again', async () => {
+  const { places, device } = await enrolled()
+  places.now = T0 + 20 * HOUR
+  assert.equal(device.report(READ).ok, true)
+  await device.close()
+  places.now = T0 + 10
+  const again = await open(places)
+  assert.equal(again.report(READ).worst?.code, 'clock_set_back')
+  await again.close()
+  // The end of an action is a time as well.
+  const second = await enrolled()
+  await second.device.act(READ, {}, () => void (second.places.now = T0 + 20 * HOUR))
+  const kept = [...second.places.storage.slots]
+  await second.device.close()
+  assert.deepEqual(second.places.storage.slots, kept, 'an entry tells of it already')
+  second.places.now = T0 + 10
+  const last = await open(second.places)
+  assert.equal(last.report(READ).worst?.code, 'clock_set_back')
+  await last.close()
+})
+
+test('a device closes its log, also when its state cannot be written', async () => {
+  const { places, device } = await enrolled()
+  const { save } = places.storage
+  places.storage.save = () => Promise.reject(new SignetError('io_failed', 'no space'))
+  places.now = T0 + 2 * HOUR
+  device.report()
+  await assert.rejects(device.close(), { code: 'io_failed' })
+  places.storage.save = save
+  await (await open(places)).close() // the lock was given back
 })
 
 test('an older bundle is refused, and an older one that was put back on disk is noticed', async () => {
@@ -382,6 +475,28 @@ test('what the server says: revoked stays revoked, and a fresh bundle is taken',
   // A new enrolment is a new beginning.
   await again.heard({ bundle: await makeBundle(places.key, { id: 'bundle-2' }) })
   await again.act(READ, {}, nothing)
+  await again.close()
+})
+
+test('changing to another bundle and back forgets neither a revocation nor a generation', async () => {
+  const { places, device } = await enrolled()
+  const first = device.bundle!.token
+  await device.heard({ bundle: await makeBundle(places.key, { generation: 2 }) })
+  await device.heard({ revoked: { reason: 'lost' }, serverTime: T0 + 20 })
+  // Of the same second, so that neither is the older one.
+  const second = await makeBundle(places.key, { id: 'bundle-2' })
+  await device.enroll(second)
+  await device.act(READ, {}, nothing)
+  await assert.rejects(device.enroll(first), { code: 'bundle_rolled_back' })
+  await device.enroll(await makeBundle(places.key, { generation: 2 }))
+  await assert.rejects(device.act(READ, {}, never), { code: 'bundle_revoked' })
+  await device.close()
+  const again = await open(places)
+  assert.deepEqual(again.revoked, { reason: 'lost' })
+  await again.enroll(second)
+  await again.act(READ, {}, nothing)
+  await again.enroll(await makeBundle(places.key, { generation: 3 }))
+  await assert.rejects(again.act(READ, {}, never), { code: 'bundle_revoked' })
   await again.close()
 })
 

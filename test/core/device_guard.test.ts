@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { isSignetError } from '../../src/errors.ts'
 import {
   guard,
   guardAiTool,
@@ -74,6 +75,69 @@ test('a guarded function cannot be called past the guard', async () => {
   await device.close()
 })
 
+test('guard({args}) runs with copies of what was judged, whatever the caller makes of it since', async () => {
+  const exact = { constraint_type: 'exact', value: '/a' }
+  const { device } = await enrolled({ terms: { tools: { read: { path: exact } } } })
+  const ran: unknown[] = []
+  const read = guard((from: { path: string }, into: Uint8Array) => ran.push([from.path, into[0]]), {
+    device,
+    tool: 'read',
+    args: ({ path }) => ({ path }),
+  })
+  const given = { path: '/a' }
+  const bytes = new Uint8Array(new SharedArrayBuffer(1))
+  const done = read(given, bytes)
+  given.path = '/etc/shadow'
+  bytes[0] = 1
+  await done
+  let asked = 0
+  const shifting = {
+    get path() {
+      return asked++ === 0 ? '/a' : '/etc/shadow'
+    },
+  }
+  await read(shifting, bytes)
+  assert.deepEqual([ran, asked], [[['/a', 0], ['/a', 1]], 1])
+  await device.close()
+})
+
+test('guard({args}) refuses parameters that are no data, and hands signals on', async () => {
+  const { device } = await enrolled()
+  const ran: unknown[] = []
+  const tool = 'calendar:read'
+  const read = guard((...params: unknown[]) => ran.push(...params), {
+    device,
+    tool,
+    args: () => ({}),
+  })
+  const circle: unknown[] = []
+  circle.push(circle)
+  const trap = new Proxy({}, {
+    ownKeys() {
+      throw new Error('trap')
+    },
+  })
+  for (const odd of [() => '/a', new Mailbox(), [new Mailbox()], { f() {} }, circle, trap]) {
+    await assert.rejects(read('x', odd), { code: 'arguments_malformed' })
+  }
+  assert.deepEqual(ran, [])
+  assert.equal((await entriesOf(device)).at(-1)!.outcome, 'arguments_malformed')
+  const { signal } = new AbortController()
+  const data = [
+    1n,
+    undefined,
+    new Date(5),
+    new URL('https://a.example/b'),
+    new Map([['a', new Set([1])]]),
+    { list: [new Float64Array([0.5])], ['__proto__']: null },
+  ]
+  await read(signal, ...data)
+  assert.equal(ran[0], signal)
+  assert.deepEqual(ran.slice(1), data)
+  assert.notEqual(ran[3], data[2])
+  await device.close()
+})
+
 test('a guarded function gets copies: by name from an object, else by number', async () => {
   const { device } = await enrolled({}, { record: 'plain' })
   const seen: unknown[] = []
@@ -96,6 +160,65 @@ test('a guarded function gets copies: by name from an object, else by number', a
     args: (date) => ({ day: date.toISOString() }),
   })
   assert.equal(await mapped(new Date(5)), 5)
+  await device.close()
+})
+
+test('guardObject() hands the original out in no result, and in no error', async () => {
+  class Leaky {
+    wiped = 0
+    wipe() {
+      this.wiped++
+    }
+    give(how: string): unknown {
+      const ways: Record<string, () => unknown> = {
+        member: () => ({ a: { b: this } }),
+        list: () => [[this]],
+        map: () => new Map([['a', new Set([this])]]),
+        hidden: () => Object.defineProperty({}, 'box', { value: this }),
+        prototype: () => Object.create(this),
+        method: () => Object.assign(() => {}, { box: this }),
+        promise: () => Promise.resolve([this]),
+        error: () => {
+          throw Object.assign(new Error('no'), { box: this })
+        },
+        cause: () => {
+          throw new Error('no', { cause: this })
+        },
+        plain: () => ({ wiped: [this.wiped], date: new Date(5), bytes: new Uint8Array(3) }),
+        fault: () => {
+          throw new RangeError('own')
+        },
+      }
+      return ways[how]!()
+    }
+  }
+  const { device } = await enrolled()
+  const box = new Leaky()
+  const { give } = guardObject(box, { give: { tool: 'mail:send' } }, device)
+  for (
+    const how of [
+      'member',
+      'list',
+      'map',
+      'hidden',
+      'prototype',
+      'method',
+      'promise',
+      'error',
+      'cause',
+    ]
+  ) {
+    await assert.rejects(async () => await give(how), (error) => {
+      assert.ok(isSignetError(error, 'policy_denied'), how)
+      return !reachable(error).has(box)
+    })
+  }
+  assert.deepEqual(await give('plain'), {
+    wiped: [0],
+    date: new Date(5),
+    bytes: new Uint8Array(3),
+  })
+  await assert.rejects(async () => await give('fault'), { name: 'RangeError', message: 'own' })
   await device.close()
 })
 
@@ -156,6 +279,43 @@ test('an MCP handler is denied by a result, and its own faults stay faults', asy
     )
   assert.equal((await bare('calendar:read')(extra)).content[0]!.text, 'bare')
   assert.equal((await bare('not:granted')(extra)).isError, true)
+  await device.close()
+})
+
+test('a guarded tool of the AI SDK has no second way to be run', async () => {
+  const { device } = await enrolled()
+  let ran = 0
+  class Tool {
+    readonly description = 'pays'
+    readonly #prefix = 'paid '
+    readonly inner = { execute: () => ++ran }
+    readonly invoke = () => ++ran
+    execute(_input: JsonObject) {
+      return ++ran
+    }
+    call() {
+      return ++ran
+    }
+    toModelOutput({ output }: { output: unknown }) {
+      return { type: 'text', value: this.#prefix + output }
+    }
+  }
+  const tool = new Tool()
+  const guarded = guardAiTool(tool, { device, tool: 'not:granted' })
+  assert.deepEqual(Reflect.ownKeys(guarded).sort(), ['description', 'execute', 'toModelOutput'])
+  await assert.rejects(async () => await guarded.execute({}), { code: 'tool_denied' })
+  const found = reachable(guarded)
+  for (const way of [tool, tool.invoke, tool.inner, Tool.prototype.execute, Tool.prototype.call]) {
+    assert.ok(!found.has(way))
+  }
+  // What is left of the tool works as before.
+  assert.equal(guarded.toModelOutput({ output: 5 }).value, 'paid 5')
+  const { execute } = tool
+  for (const name of ['toModelOutput', 'needsApproval', 'args']) {
+    const twice = { execute, [name]: execute }
+    assert.throws(() => guardAiTool(twice, { device, tool: 'not:granted' }), TypeError)
+  }
+  assert.equal(ran, 0)
   await device.close()
 })
 

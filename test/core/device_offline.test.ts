@@ -226,6 +226,17 @@ test('contact: too long ago for all tools, for one tool by the bundle, and by th
   ])
   assert.deepEqual(await codes({ offline }, { ...later, tool: 'calendar:read' }), [])
   assert.deepEqual(await codes({ offline }, { ...later, tool: 'constructor' }), [])
+  // Tools may have names that objects have a use for.
+  const odd = ['__proto__', 'constructor', 'prototype', 'toString']
+  const perTool = Object.fromEntries(odd.map((name) => [name, HOUR]))
+  for (const tool of odd) {
+    const rules = { ...offline, perTool }
+    assert.deepEqual(await codes({ offline: rules }, { ...later, tool }), ['tool_contact_too_old'])
+    const wrong = Object.fromEntries([[tool, -1]])
+    await assert.rejects(makeBundle(device, { offline: { ...offline, perTool: wrong } }), {
+      code: 'offline_bundle_malformed',
+    })
+  }
   for (const name of ['mail:send', '*']) {
     const terms = { limits: { [name]: { offline_max_age: 2 * HOUR - 100 } } }
     assert.deepEqual(await codes({ terms }, { ...later, tool: 'mail:send' }), [

@@ -433,3 +433,17 @@ test('a grant of another signer with the right words is not ours', async () => {
   const token = await signJws(utf8(JSON.stringify(rootClaims())), mallory, { typ: 'aat+jwt' })
   assert.equal(await verdict([token]), 'signer_untrusted')
 })
+
+test('holders are told apart also by keys that no canonical JSON holds', async () => {
+  // Deeper than canonical JSON goes, and no deeper than claims may.
+  const odd = JSON.parse('['.repeat(70) + ']'.repeat(70))
+  const cnf = ({ publicKey }: typeof alice) => ({ jwk: { ...holderJwk(publicKey), odd } })
+  assert.equal(
+    await verdict([await forge(issuer, rootClaims({ cnf: cnf(mallory) }))]),
+    'grant_malformed',
+  )
+  // Given to bob. What mallory signs must not count, though her key was read before.
+  const root = await forge(issuer, rootClaims({ cnf: cnf(bob) }))
+  const child = await forge(mallory, childClaims(root, mallory))
+  assert.equal(await verdict([root, child]), 'grant_malformed')
+})

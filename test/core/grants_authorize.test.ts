@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ALGORITHMS } from '../../src/algorithms.ts'
+import { signJws } from '../../src/envelope/mod.ts'
 import {
   authorizeCall,
   type CallRequest,
@@ -11,12 +12,14 @@ import {
   memoryLedger,
   memoryReplayStore,
   narrowGrant,
+  POP_TYPE,
   signApproval,
   type StatusCheck,
   toExchangeClaims,
   type VerifiedGrant,
   verifyGrant,
 } from '../../src/grants/mod.ts'
+import { canonicalBytes } from '../../src/json.ts'
 import { generateKey, type Key } from '../../src/keys/mod.ts'
 
 const NOW = 1_800_000_000
@@ -66,6 +69,83 @@ test('authorizeCall() denies before the time, after it, and what is not granted'
   await assert.rejects(decide(grant, { now: NaN }), TypeError)
 })
 
+test('authorizeCall() judges and counts what the arguments were, whatever they become while it waits', async () => {
+  const status = { idx: 7, uri: 'https://auth.example.com/status/1' }
+  const limits = { pay: { budget: { argument: 'amount', max: 100 } } }
+  const tools = { pay: { amount: { constraint_type: 'range', max: 100 } } }
+  const grant = await verified({ status, limits, tools })
+  const ledger = memoryLedger()
+  const call = { tool: 'pay', possession: 'held-here', now: NOW + 1, ledger } as const
+  let spent = 0
+  for (let i = 0; i < 5; i++) {
+    const args = { amount: 100 }
+    // The constraint saw 100; the budget must not see 0 while the status is asked for.
+    const decided = authorizeCall(grant, { ...call, args, status: () => 'valid' })
+    args.amount = 0
+    const answer = await decided
+    if (answer.allowed) spent += Number(answer.args.amount)
+  }
+  assert.equal(spent, 100)
+})
+
+test('authorizeCall() hands out the arguments that it judged, and refuses what it cannot see', async () => {
+  const tools = {
+    one: { path: { constraint_type: 'exact', value: '/a' } },
+    many: { paths: { constraint_type: 'subset', allowed: ['/a'] } },
+  }
+  const grant = await verified({ tools })
+  const at = { possession: 'held-here', now: NOW + 1 } as const
+  const path = '/a'
+  const hiding: unknown[] = [
+    Object.create({ admin: true }, { path: { value: path, enumerable: true } }),
+    Object.defineProperty({ path }, 'mode', { value: 'write' }),
+    { path, [Symbol('mode')]: 'write' },
+    new Proxy({ path }, {
+      ownKeys() {
+        throw new Error('trap')
+      },
+    }),
+    new Date(),
+    undefined,
+  ]
+  for (const args of hiding) {
+    assert.equal(await decide(grant, { tool: 'one', args }), 'arguments_malformed')
+    assert.equal(await decide(grant, { tool: 'read', args }), 'arguments_malformed')
+    assert.equal(await decide(grant, { tool: 'none', args }), 'tool_denied')
+  }
+  let asked = 0
+  const shifting = {
+    get path() {
+      return asked++ === 0 ? '/a' : '/etc/shadow'
+    },
+  }
+  const one = await authorizeCall(grant, { ...at, tool: 'one', args: shifting })
+  assert.ok(one.allowed)
+  assert.deepEqual([one.args, asked], [{ path }, 1])
+  const paths = Object.assign(['/etc/shadow'], {
+    *[Symbol.iterator]() {
+      yield '/a'
+    },
+  })
+  const many = await authorizeCall(grant, { ...at, tool: 'many', args: { paths } })
+  // The list says one thing by its iterator and another by its indexes: the tool gets what was judged.
+  assert.deepEqual(many.allowed ? many.args : many.code, { paths: ['/a'] })
+})
+
+test('a proof or approvals that are no text are a denial, and no fault', async () => {
+  const grant = await verified({
+    limits: { '*': { approval: { keys: [bob.publicKey.id], quorum: 1 } } },
+  })
+  const replay = memoryReplayStore({ now: () => NOW })
+  const ledger = memoryLedger()
+  for (const odd of [5, null, {}, [], true] as never[]) {
+    const possession = { proof: odd, replay }
+    assert.equal(await decide(grant, { ledger, possession }), 'pop_invalid')
+    assert.equal(await decide(grant, { ledger, approvals: [odd] }), 'approval_missing')
+    assert.equal(await decide(grant, { ledger, approvals: odd }), 'approval_missing')
+  }
+})
+
 test('a revoked, suspended or unknown link denies, wherever it stands in the chain', async () => {
   const status = { idx: 7, uri: 'https://auth.example.com/status/1' }
   const root = await issued({ status })
@@ -103,6 +183,28 @@ test('a proof counts once, and for its own call only', async () => {
   assert.equal(await decide(grant, { possession }), 'pop_replayed')
   const foreign = await makePop(chain, bob, call, { now: NOW })
   assert.equal(await decide(grant, { possession: { proof: foreign, replay } }), 'pop_invalid')
+})
+
+test('a proof counts under its own leaf alone, also where another one has the same name', async () => {
+  const [one, two] = await Promise.all(
+    [600, 900].map((lifetime) => issued({ lifetime, jti: 'same' })),
+  )
+  const call = { tool: 'pay', args: { amount: 1 } }
+  const proof = await makePop(one!, alice, call, { now: NOW })
+  const under = async (chain: readonly string[], text: string) =>
+    await decide(await verifyGrant(chain, trusted, { now: NOW }), {
+      possession: { proof: text, replay: memoryReplayStore({ now: () => NOW }) },
+    })
+  assert.equal(await under(two!, proof), 'pop_mismatch')
+  assert.equal(await under(one!, proof), 'allowed')
+  // A program that goes by the draft alone names the leaf by its `jti`.
+  const claims = { aat_id: 'same', aat_tool: 'pay', hta: call.args, iat: NOW, jti: 'p' }
+  const plain = await signJws(canonicalBytes(claims), alice, { typ: POP_TYPE })
+  assert.equal(await under(one!, plain), 'allowed')
+  for (const aat_hash of ['', 5, null]) {
+    const odd = await signJws(canonicalBytes({ ...claims, aat_hash }), alice, { typ: POP_TYPE })
+    assert.equal(await under(one!, odd), 'pop_mismatch')
+  }
 })
 
 const limited = (limits: LimitsJson) => verified({ limits })

@@ -17,6 +17,7 @@ import {
   forge,
   ISSUER,
   issuer,
+  mallory,
   NOW,
   pair,
   rootClaims,
@@ -85,6 +86,22 @@ test('what does not hold is not remembered, and nothing is taken for something e
   assert.equal(await tell([root, child]), 'ok')
   assert.ok(count.checks >= 4)
   assert.equal(await tell([]), 'grant_malformed')
+})
+
+test('a chain that is another one at each look is remembered as what was verified', async () => {
+  const forged = await forge(mallory, rootClaims())
+  for (let look = 1; look <= 8; look++) {
+    const { tell } = begin()
+    const good = await forge(issuer, rootClaims())
+    const chain = [good]
+    let looks = 0
+    Object.defineProperty(chain, 0, {
+      get: () => ++looks <= look ? forged : good,
+      enumerable: true,
+    })
+    await tell(chain)
+    assert.equal(await tell([forged]), 'signer_untrusted', `${look} looks`)
+  }
 })
 
 test('the memory has a bound, by number and by size, and keeps what is used', async () => {

@@ -138,6 +138,9 @@ test('parseJws() refuses other forms than three parts of strict base64url', asyn
       await withHeader('{"alg":'),
     ]
   ) await refuses('token_malformed', () => parseJws(text), text.slice(0, 20))
+  for (const text of [5, null, undefined, {}, ['a.b.c']] as never[]) {
+    await refuses('token_malformed', () => parseJws(text), String(text))
+  }
   await refuses('too_large', () => parseJws(good, { maxLength: good.length - 1 }))
 })
 
