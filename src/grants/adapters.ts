@@ -115,7 +115,8 @@ const AI_HOOKS = [
   'experimental_toToolResultContent',
 ] as const
 
-type AiMember = 'execute' | typeof AI_DATA[number] | typeof AI_HOOKS[number]
+/** What the SDK knows of a tool. */
+export type AiMember = 'execute' | typeof AI_DATA[number] | typeof AI_HOOKS[number]
 
 /** A guarded tool: what the SDK knows of a tool, and nothing else of it. */
 export type GuardedAiTool<T> = T extends unknown ? Pick<T, Extract<keyof T, AiMember>> : never

@@ -39,8 +39,7 @@ import {
 } from './offline.ts'
 import type { VerifiedGrant } from './verified.ts'
 
-/** So many entries after the last state a new one is written, or opening had to read ever more of the log. */
-const SAVE_EVERY = 65_536
+/** As `DeviceSettings.maxWaiting` says. */
 const MAX_WAITING = 1_000_000
 
 /** An open device. Made by `openDevice`. */
@@ -379,7 +378,7 @@ export class Device {
     this.#kept = Math.max(this.#kept, time)
     const { newestTime, waitingSince = time } = this.#state
     this.#state = { ...this.#state, newestTime: Math.max(newestTime, time), waitingSince }
-    const { saveEvery = SAVE_EVERY } = this.#parts.settings
+    const { saveEvery = 65_536 } = this.#parts.settings
     if (index - this.#state.log.size >= saveEvery && !this.#catchingUp) {
       this.#catchingUp = true
       this.#saving = this.#saving.then(() => this.#save({}, undefined, undefined))
@@ -418,7 +417,6 @@ export class Device {
   }
 
   async #heard(contact: ServerContact, live: boolean = true): Promise<void> {
-    await this.#tellDenials(this.#state.newestTime).catch(onlySignet)
     const [damage] = live ? [] : this.#found
     if (damage !== undefined) {
       throw new SignetError(damage.code, damage.message, { remedy: 'sync with the server' })
@@ -427,15 +425,16 @@ export class Device {
     const ended = before.revoked === undefined ? contact.revoked : undefined
     // It counts from now on, whatever becomes of the rest and of the disk.
     if (ended !== undefined) this.#state = { ...before, revoked: ended }
+    await this.#tellDenials(this.#state.newestTime).catch(onlySignet)
     const authority = contact.bundle === undefined ? undefined : await this.#newer(contact.bundle)
-    // The server's clock is the only one that may set the mark back, and only with a fresh bundle.
-    const sets = live && contact.serverTime !== undefined && authority !== undefined
     const heardAt = live ? contact.serverTime ?? this.now : 0
+    // The server's clock is the only one that may set the mark back, and only together with a fresh bundle.
+    const sets = live && contact.serverTime !== undefined && authority !== undefined
     const change: Partial<DeviceState> = {
-      ...authority === undefined ? {} : await this.#adopted(before, authority.bundle),
+      ...authority === undefined ? {} : await this.#adopted(authority.bundle),
       ...await this.#acknowledgedBy(contact),
+      ...live ? { lastContact: heardAt } : {},
       newestTime: Math.max(heardAt, authority?.bundle.issuedAt ?? 0),
-      lastContact: live ? heardAt : before.lastContact,
       ...ended === undefined ? {} : { revoked: ended },
     }
     let event: LogEvent | undefined
@@ -451,7 +450,7 @@ export class Device {
   }
 
   /** What a bundle changes that takes the place of the one before. */
-  async #adopted(before: DeviceState, bundle: VerifiedBundle): Promise<Partial<DeviceState>> {
+  async #adopted(bundle: VerifiedBundle): Promise<Partial<DeviceState>> {
     const log = this.#log ??= await this.#parts.openLog(bundle.log.origin)
     await checkHead(log, bundle.log.acknowledged)
     const keys = bundle.keys.map(({ jwk }) => ({ ...jwk }))
@@ -460,10 +459,9 @@ export class Device {
       bundleId: bundle.id,
       bundleGeneration: bundle.generation,
       issuers: [{ issuer: bundle.issuer, keys }],
-      // Another bundle is another beginning, unless it was here before.
-      ...before.bundleId === bundle.id
+      ...this.#state.bundleId === bundle.id
         ? {}
-        : { ...exchanged(before, bundle.id), acknowledged: undefined },
+        : { ...exchanged(this.#state, bundle.id), acknowledged: undefined },
     }
   }
 

@@ -52,6 +52,7 @@ export {
 } from './bundle.ts'
 export {
   type AdapterOptions,
+  type AiMember,
   type AiTool,
   type BareMcpHandler,
   guardAiTool,
