@@ -75,6 +75,8 @@ export const MAX_JWS_LENGTH: number = 64 * 1024
 /** Reads compact serialisation, strictly. Errors: `token_malformed`, `too_large`. */
 export function parseJws(text: string, options: ParseJwsOptions = {}): Jws {
   const { maxLength = MAX_JWS_LENGTH } = options
+  // Tokens come out of JSON of strangers, where anything may stand.
+  if (typeof text !== 'string') throw malformed('it is no text')
   if (text.length > maxLength) {
     throw new SignetError('too_large', `token: longer than ${maxLength} characters`)
   }
