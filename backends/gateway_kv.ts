@@ -102,14 +102,18 @@ export function kvGatewayStore(kv: KvDatabase, options: StoreOptions = {}): Gate
     },
     logs: {
       size: (log) => attempt(async () => (await kv.get<number>(sizeKey(log))).value ?? 0),
-      entries: (log, from, limit) =>
+      entries: (log, from, limit, maxBytes = Infinity) =>
         attempt(async () => {
           const entries: LoggedEntry[] = []
+          let sum = 0
           const prefix = ['signet', 'entry', log]
           const range = { start: [...prefix, from], end: [...prefix, from + limit] }
           for await (const { key, value } of kv.list<EntryRow>(range, { limit })) {
             if (value === null) continue
-            entries.push({ bytes: await whole(kv, key, value), code: value.code, at: value.at })
+            const bytes = await whole(kv, key, value)
+            sum += bytes.length
+            if (entries.length > 0 && sum > maxBytes) break
+            entries.push({ bytes, code: value.code, at: value.at })
           }
           return entries
         }),

@@ -9,6 +9,7 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { isSignetError, SignetError } from '../src/errors.ts'
 import {
   type Change,
+  fitting,
   type GatewayStore,
   keysOf,
   type Kind,
@@ -106,11 +107,11 @@ export function sqliteGatewayStore(
     },
     logs: {
       size: async (log) => attempt(() => sizeOf(sql, log)),
-      entries: async (log, from, limit) =>
+      entries: async (log, from, limit, maxBytes) =>
         attempt(() =>
           sql(
             'SELECT bytes, code, at FROM entry WHERE log = ? AND number >= ? ORDER BY number LIMIT ?',
-          ).all(log, from, limit).map((row) => ({
+          ).all(log, from, pageOf(sql, log, from, limit, maxBytes)).map((row) => ({
             bytes: new Uint8Array(row.bytes as Uint8Array),
             code: (row.code ?? undefined) as string | undefined,
             at: row.at as number,
@@ -232,6 +233,15 @@ function setStatus(sql: Sql, { status, index, value }: Extract<Change, { status:
 function headOf(sql: Sql, list: string): StatusHead {
   const row = sql('SELECT size, version FROM status_list WHERE name = ?').get(list)
   return { size: Number(row?.size ?? 0), version: Number(row?.version ?? 0) }
+}
+
+/** How many entries are read at once. Their sizes are known without reading them. */
+function pageOf(sql: Sql, log: string, from: number, limit: number, maxBytes?: number): number {
+  if (maxBytes === undefined) return limit
+  const rows = sql(
+    'SELECT length(bytes) AS size FROM entry WHERE log = ? AND number >= ? ORDER BY number LIMIT ?',
+  ).all(log, from, limit)
+  return fitting(rows.map(({ size }) => Number(size)), maxBytes)
 }
 
 /** Numbers have no gaps: entries are only appended, at the end. */

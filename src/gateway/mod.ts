@@ -36,6 +36,7 @@ export {
   type Change,
   type DeviceLogs,
   everyRecord,
+  fitting,
   type GatewayStore,
   type ListOptions,
   type LoggedEntry,

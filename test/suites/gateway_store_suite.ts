@@ -89,6 +89,21 @@ export function gatewayStoreSuite(name: string, place: () => GatewayPlace): void
     assert.deepEqual(await store.logs.entries('none', 0, 1), [])
   })
 
+  on('entries are given by bytes too, one at least', async (store) => {
+    const texts = ['aaaa', 'bb', 'cc', 'd', 'eeeeeeee', 'f']
+    await store.commit([{ append: 'l', size: 0, entries: texts.map((text) => entry(text)) }])
+    const page = async (from: number, limit: number, max: number) =>
+      (await store.logs.entries('l', from, limit, max)).map(({ bytes }) => bytes.length)
+    assert.deepEqual(await page(0, 9, 6), [4, 2])
+    assert.deepEqual(await page(0, 9, 7), [4, 2])
+    assert.deepEqual(await page(0, 1, 7), [4])
+    assert.deepEqual(await page(0, 9, 1), [4])
+    assert.deepEqual(await page(4, 9, 1), [8])
+    assert.deepEqual(await page(4, 9, 9), [8, 1])
+    assert.deepEqual(await page(6, 9, 9), [])
+    assert.deepEqual(await page(1, 9, 0), [2])
+  })
+
   on('insert takes a nonce once, until it has expired', async (store, place) => {
     place.clock(100)
     assert.equal(await store.nonces.insert('n', 105), true)
