@@ -13,6 +13,7 @@ import {
   keysOf,
   type Kind,
   type LoggedEntry,
+  NONCE_SLACK,
   type Records,
   type Stored,
   type StoreOptions,
@@ -144,8 +145,8 @@ export function kvGatewayStore(kv: KvDatabase, options: StoreOptions = {}): Gate
         attempt(async () => {
           const key = ['signet', 'nonce', id]
           const { value, versionstamp } = await kv.get<number>(key)
-          if (value !== null && value >= now()) return false
-          const expireIn = Math.max(1, expires - now() + 60) * 1000
+          if (value !== null && value + NONCE_SLACK >= now()) return false
+          const expireIn = Math.max(1, expires - now() + NONCE_SLACK) * 1000
           const { ok } = await kv.atomic().check({ key, versionstamp })
             .set(key, expires, { expireIn }).commit()
           return ok

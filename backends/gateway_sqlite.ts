@@ -13,6 +13,7 @@ import {
   type GatewayStore,
   keysOf,
   type Kind,
+  NONCE_SLACK,
   type Records,
   type StatusHead,
   type Stored,
@@ -143,7 +144,7 @@ export function sqliteGatewayStore(
         all(() => {
           sql(
             'DELETE FROM nonce WHERE id IN (SELECT id FROM nonce WHERE expires < ? LIMIT ?)',
-          ).run(now(), SWEEP)
+          ).run(now() - NONCE_SLACK, SWEEP)
           const { changes } = sql('INSERT INTO nonce VALUES (?, ?) ON CONFLICT DO NOTHING')
             .run(id, expires)
           return Number(changes) === 1

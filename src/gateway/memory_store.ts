@@ -2,7 +2,14 @@
 /** The gateway's store in memory: for tests, for demonstrations, and as the pattern of a store. Nothing is durable. */
 import { SignetError } from '../errors.ts'
 import { keysOf, type Kind, type Records } from './records.ts'
-import { type Change, fitting, type GatewayStore, type LoggedEntry, type Stored } from './store.ts'
+import {
+  type Change,
+  fitting,
+  type GatewayStore,
+  type LoggedEntry,
+  NONCE_SLACK,
+  type Stored,
+} from './store.ts'
 
 /** Options of a store. */
 export interface StoreOptions {
@@ -103,7 +110,7 @@ export function memoryGatewayStore(options: StoreOptions = {}): GatewayStore {
       async insert(id, expires) {
         if (now() > swept) {
           swept = now()
-          for (const [old, until] of nonces) if (until < swept) nonces.delete(old)
+          for (const [old, until] of nonces) if (until + NONCE_SLACK < swept) nonces.delete(old)
         }
         if (nonces.has(id)) return false
         nonces.set(id, expires)

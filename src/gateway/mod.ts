@@ -40,6 +40,7 @@ export {
   type GatewayStore,
   type ListOptions,
   type LoggedEntry,
+  NONCE_SLACK,
   type RecordStore,
   retrying,
   type StatusHead,

@@ -124,7 +124,7 @@ export interface GatewayStore {
   readonly logs: DeviceLogs
   /** Status lists. */
   readonly status: StatusIndices
-  /** Nonces of requests. */
+  /** Nonces of requests. Each is kept for {@link NONCE_SLACK} longer than it must be. */
   readonly nonces: NonceStore
   /**
    * All changes or none, durable when it returns. Errors: `store_conflict` if a version or a size is not the one
@@ -132,6 +132,12 @@ export interface GatewayStore {
    */
   commit(changes: readonly Change[]): Promise<void>
 }
+
+/**
+ * How much longer than they say nonces are kept, seconds: a clock that ran ahead for a while, and was set back, then
+ * makes no request count again.
+ */
+export const NONCE_SLACK = 3600
 
 /** How many of some sizes, from the front, are no more than `max` together; one at least, if there is one. */
 export function fitting(sizes: readonly number[], max: number): number {
