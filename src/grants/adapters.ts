@@ -88,7 +88,32 @@ export interface AiTool {
 }
 
 /** What describes a tool of the SDK, as far as it knows of it. */
-const AI_DATA = [
+export type AiData =
+  | 'type'
+  | 'id'
+  | 'name'
+  | 'title'
+  | 'description'
+  | 'parameters'
+  | 'inputSchema'
+  | 'inputExamples'
+  | 'outputSchema'
+  | 'args'
+  | 'strict'
+  | 'dynamic'
+  | 'metadata'
+  | 'providerOptions'
+
+/** What the SDK asks or tells a tool around a call, and that is not the call. */
+export type AiHook =
+  | 'needsApproval'
+  | 'onInputStart'
+  | 'onInputDelta'
+  | 'onInputAvailable'
+  | 'toModelOutput'
+  | 'experimental_toToolResultContent'
+
+const AI_DATA: readonly AiData[] = [
   'type',
   'id',
   'name',
@@ -103,23 +128,20 @@ const AI_DATA = [
   'dynamic',
   'metadata',
   'providerOptions',
-] as const
-
-/** What the SDK asks or tells a tool around a call, and that is not the call. */
-const AI_HOOKS = [
+]
+const AI_HOOKS: readonly AiHook[] = [
   'needsApproval',
   'onInputStart',
   'onInputDelta',
   'onInputAvailable',
   'toModelOutput',
   'experimental_toToolResultContent',
-] as const
-
-/** What the SDK knows of a tool. */
-export type AiMember = 'execute' | typeof AI_DATA[number] | typeof AI_HOOKS[number]
+]
 
 /** A guarded tool: what the SDK knows of a tool, and nothing else of it. */
-export type GuardedAiTool<T> = T extends unknown ? Pick<T, Extract<keyof T, AiMember>> : never
+export type GuardedAiTool<T> = T extends unknown
+  ? Pick<T, Extract<keyof T, 'execute' | AiData | AiHook>>
+  : never
 
 /**
  * Guards a tool of the Vercel AI SDK. The guarded one has its description, schemas and hooks, by the names that the
