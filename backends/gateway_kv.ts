@@ -13,6 +13,7 @@ import {
   keysOf,
   type Kind,
   type LoggedEntry,
+  NONCE_SLACK,
   type Records,
   type Stored,
   type StoreOptions,
@@ -102,14 +103,18 @@ export function kvGatewayStore(kv: KvDatabase, options: StoreOptions = {}): Gate
     },
     logs: {
       size: (log) => attempt(async () => (await kv.get<number>(sizeKey(log))).value ?? 0),
-      entries: (log, from, limit) =>
+      entries: (log, from, limit, maxBytes = Infinity) =>
         attempt(async () => {
           const entries: LoggedEntry[] = []
+          let sum = 0
           const prefix = ['signet', 'entry', log]
           const range = { start: [...prefix, from], end: [...prefix, from + limit] }
           for await (const { key, value } of kv.list<EntryRow>(range, { limit })) {
             if (value === null) continue
-            entries.push({ bytes: await whole(kv, key, value), code: value.code, at: value.at })
+            const bytes = await whole(kv, key, value)
+            sum += bytes.length
+            if (entries.length > 0 && sum > maxBytes) break
+            entries.push({ bytes, code: value.code, at: value.at })
           }
           return entries
         }),
@@ -140,8 +145,8 @@ export function kvGatewayStore(kv: KvDatabase, options: StoreOptions = {}): Gate
         attempt(async () => {
           const key = ['signet', 'nonce', id]
           const { value, versionstamp } = await kv.get<number>(key)
-          if (value !== null && value >= now()) return false
-          const expireIn = Math.max(1, expires - now() + 60) * 1000
+          if (value !== null && value + NONCE_SLACK >= now()) return false
+          const expireIn = Math.max(1, expires - now() + NONCE_SLACK) * 1000
           const { ok } = await kv.atomic().check({ key, versionstamp })
             .set(key, expires, { expireIn }).commit()
           return ok

@@ -9,9 +9,11 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { isSignetError, SignetError } from '../src/errors.ts'
 import {
   type Change,
+  fitting,
   type GatewayStore,
   keysOf,
   type Kind,
+  NONCE_SLACK,
   type Records,
   type StatusHead,
   type Stored,
@@ -106,11 +108,11 @@ export function sqliteGatewayStore(
     },
     logs: {
       size: async (log) => attempt(() => sizeOf(sql, log)),
-      entries: async (log, from, limit) =>
+      entries: async (log, from, limit, maxBytes) =>
         attempt(() =>
           sql(
             'SELECT bytes, code, at FROM entry WHERE log = ? AND number >= ? ORDER BY number LIMIT ?',
-          ).all(log, from, limit).map((row) => ({
+          ).all(log, from, pageOf(sql, log, from, limit, maxBytes)).map((row) => ({
             bytes: new Uint8Array(row.bytes as Uint8Array),
             code: (row.code ?? undefined) as string | undefined,
             at: row.at as number,
@@ -142,7 +144,7 @@ export function sqliteGatewayStore(
         all(() => {
           sql(
             'DELETE FROM nonce WHERE id IN (SELECT id FROM nonce WHERE expires < ? LIMIT ?)',
-          ).run(now(), SWEEP)
+          ).run(now() - NONCE_SLACK, SWEEP)
           const { changes } = sql('INSERT INTO nonce VALUES (?, ?) ON CONFLICT DO NOTHING')
             .run(id, expires)
           return Number(changes) === 1
@@ -232,6 +234,15 @@ function setStatus(sql: Sql, { status, index, value }: Extract<Change, { status:
 function headOf(sql: Sql, list: string): StatusHead {
   const row = sql('SELECT size, version FROM status_list WHERE name = ?').get(list)
   return { size: Number(row?.size ?? 0), version: Number(row?.version ?? 0) }
+}
+
+/** How many entries are read at once. Their sizes are known without reading them. */
+function pageOf(sql: Sql, log: string, from: number, limit: number, maxBytes?: number): number {
+  if (maxBytes === undefined) return limit
+  const rows = sql(
+    'SELECT length(bytes) AS size FROM entry WHERE log = ? AND number >= ? ORDER BY number LIMIT ?',
+  ).all(log, from, limit)
+  return fitting(rows.map(({ size }) => Number(size)), maxBytes)
 }
 
 /** Numbers have no gaps: entries are only appended, at the end. */

@@ -18,6 +18,8 @@ import type { AgentRecord, Asked } from './records.ts'
 import type { Ceilings } from './world.ts'
 
 const DAY = 86_400
+/** Anybody can push a request; it is kept, and a person has to read it. */
+const MAX_DETAILS_BYTES = 32 * 1024
 
 /**
  * Reads and checks what is asked for. Constraints and limits must be ones that every verifier of ours understands.
@@ -60,7 +62,11 @@ function readTools(form: Form): JsonObject {
     throw malformed('exactly one of scope and authorization_details must be given', 'scope')
   }
   if (scope !== undefined) return { ...scopesToTools(parseScopeText(scope)) }
-  const list = parseJson(details!, { what: 'authorization_details', maxDepth: 40 })
+  const list = parseJson(details!, {
+    what: 'authorization_details',
+    maxDepth: 40,
+    maxBytes: MAX_DETAILS_BYTES,
+  })
   const entry: JsonValue | undefined = Array.isArray(list) && list.length === 1
     ? list[0]
     : undefined

@@ -6,10 +6,12 @@
 import { concat, fromUtf8, utf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import { canonicalize } from '../json.ts'
+import { pagesOf } from './device_log.ts'
 import { operatorOf } from './operators.ts'
 import { json, type Routes, type World } from './world.ts'
 
-const PAGE = 500
+/** Longer entries are not shown: they are in the export. */
+const MAX_SHOWN = 16 * 1024
 const NEWLINE = Uint8Array.of(10)
 
 /** `GET /admin/bundles/:id/audit`, `…/verdicts`. */
@@ -63,8 +65,7 @@ async function* exported(
   size: number,
 ): AsyncGenerator<Uint8Array> {
   yield utf8(`${head}\n`)
-  for (let from = 0; from < size; from += PAGE) {
-    const page = await world.store.logs.entries(device, from, Math.min(PAGE, size - from))
+  for await (const page of pagesOf(world.store, device, size)) {
     yield concat(...page.flatMap(({ bytes }) => [bytes, NEWLINE]))
   }
 }
@@ -84,15 +85,15 @@ function streamOf(parts: AsyncGenerator<Uint8Array>): ReadableStream<Uint8Array>
 }
 
 async function* everyEntry(world: World, device: string) {
-  for (let from = 0;; from += PAGE) {
-    const page = await world.store.logs.entries(device, from, PAGE)
-    for (const [i, entry] of page.entries()) yield { index: from + i, entry }
-    if (page.length < PAGE) return
+  let index = 0
+  for await (const page of pagesOf(world.store, device)) {
+    for (const entry of page) yield { index: index++, entry }
   }
 }
 
 /** An entry may be anything; what is no text is not shown. */
 function shown(bytes: Uint8Array): string | undefined {
+  if (bytes.length > MAX_SHOWN) return undefined
   try {
     return fromUtf8(bytes)
   } catch {

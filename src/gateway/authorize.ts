@@ -3,7 +3,7 @@
  * browser brings the request's name, a policy or a person decides. PKCE with S256 always; redirects to registered
  * URIs only, compared letter by letter.
  */
-import { isSignetError, quoted, SignetError } from '../errors.ts'
+import { quoted, SignetError } from '../errors.ts'
 import { readAsked } from './asked.ts'
 import { field, readForm, required } from './body.ts'
 import { newId } from './ids.ts'
@@ -11,6 +11,7 @@ import type { AgentRecord, RequestRecord } from './records.ts'
 import {
   approveRequest,
   denyRequest,
+  keepRequest,
   pendingRequest,
   redirectTo,
   REQUEST_SECONDS,
@@ -18,8 +19,6 @@ import {
 import type { Change } from './store.ts'
 import { askedOf, json, type Routes, type World } from './world.ts'
 
-/** How many old requests go for each new one. */
-const SWEEP = 3
 const REQUEST_URI = 'urn:ietf:params:oauth:request_uri:'
 
 /** `POST /oauth/par`, `GET /oauth/authorize`. */
@@ -27,7 +26,7 @@ export const authorizeRoutes: Routes = (app, world) => {
   app.post('/oauth/par', async (c) => {
     world.count(c.req.raw, 'start')
     const record = await pushed(world, c.req.raw)
-    await keep(world, record)
+    await keepRequest(world, record)
     return json({ request_uri: REQUEST_URI + record.id, expires_in: REQUEST_SECONDS }, 201)
   })
   app.get('/oauth/authorize', async (c) => {
@@ -40,24 +39,6 @@ export const authorizeRoutes: Routes = (app, world) => {
     }
     return await decided(world, uri.slice(REQUEST_URI.length), c.req.query('client_id'))
   })
-}
-
-/**
- * Keeps a request, and forgets a few that nobody decided in time: anybody can make requests, and they must not fill the
- * disk. Ids sort by time, so the oldest come first.
- */
-async function keep(world: World, record: RequestRecord): Promise<void> {
-  const put = { put: 'request', record, version: 0 } as const
-  const oldest = await world.store.records.list('request', { key: 'status:pending', limit: SWEEP })
-  const gone = oldest.filter(({ record }) => record.expiresAt <= world.now())
-    .map(({ record: { id }, version }) => ({ remove: 'request', id, version }) as const)
-  try {
-    await world.store.commit([put, ...gone])
-  } catch (error) {
-    // Somebody else forgot them at the same time.
-    if (!isSignetError(error, 'store_conflict')) throw error
-    await world.store.commit([put])
-  }
 }
 
 /** The agent of an id, if it may do anything. Errors: `client_unknown`. */

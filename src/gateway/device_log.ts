@@ -5,10 +5,26 @@ import { parseSyncMessage, type SyncHead, type SyncStore } from '../grants/mod.t
 import { isObject, type JsonObject, parseJson } from '../json.ts'
 import { defaultHasher, rootOf } from '../log/mod.ts'
 import type { LogRecord } from './records.ts'
-import type { GatewayStore, Stored } from './store.ts'
+import type { GatewayStore, LoggedEntry, Stored } from './store.ts'
 import type { World } from './world.ts'
 
+/** Entries, and bytes of entries, that are held in memory at once. A single entry may be as large as a message. */
 const PAGE = 2000
+const PAGE_BYTES = 4 * 1024 * 1024
+
+/** The entries of a device's log in pages, up to an index. */
+export async function* pagesOf(
+  store: GatewayStore,
+  device: string,
+  to: number = Infinity,
+): AsyncGenerator<LoggedEntry[]> {
+  for (let from = 0; from < to;) {
+    const page = await store.logs.entries(device, from, Math.min(PAGE, to - from), PAGE_BYTES)
+    if (page.length === 0) return
+    yield page
+    from += page.length
+  }
+}
 
 /** What the server has of a device's log; undefined for nothing. */
 export async function headOf(store: GatewayStore, device: string): Promise<SyncHead | undefined> {
@@ -54,14 +70,26 @@ export function syncStore(
       }
     },
     async rootAt(size) {
+      if (!mayReadAll(store, device, world.now())) return undefined
       const leaves = []
-      for (let from = 0; from < size; from += PAGE) {
-        const page = await store.logs.entries(device, from, Math.min(PAGE, size - from))
+      for await (const page of pagesOf(store, device, size)) {
         for (const { bytes } of page) leaves.push(defaultHasher.leaf(bytes))
       }
       return leaves.length === size ? rootOf(leaves) : undefined
     },
   }
+}
+
+const lastRead = new WeakMap<GatewayStore, { window: number; readonly devices: Set<string> }>()
+
+/** Once a device and 10 seconds: any checkpoint of a smaller size makes the server read and hash the whole log. */
+function mayReadAll(store: GatewayStore, device: string, now: number): boolean {
+  const window = Math.floor(now / 10)
+  let last = lastRead.get(store)
+  if (last?.window !== window) lastRead.set(store, last = { window, devices: new Set() })
+  if (last.devices.has(device)) return false
+  last.devices.add(device)
+  return true
 }
 
 function readHead({ state }: LogRecord): SyncHead {

@@ -2,7 +2,14 @@
 /** The gateway's store in memory: for tests, for demonstrations, and as the pattern of a store. Nothing is durable. */
 import { SignetError } from '../errors.ts'
 import { keysOf, type Kind, type Records } from './records.ts'
-import type { Change, GatewayStore, LoggedEntry, Stored } from './store.ts'
+import {
+  type Change,
+  fitting,
+  type GatewayStore,
+  type LoggedEntry,
+  NONCE_SLACK,
+  type Stored,
+} from './store.ts'
 
 /** Options of a store. */
 export interface StoreOptions {
@@ -82,11 +89,11 @@ export function memoryGatewayStore(options: StoreOptions = {}): GatewayStore {
     },
     logs: {
       size: async (log) => logs.get(log)?.length ?? 0,
-      entries: async (log, from, limit) =>
-        (logs.get(log) ?? []).slice(from, from + limit).map((entry) => ({
-          ...entry,
-          bytes: entry.bytes.slice(),
-        })),
+      async entries(log, from, limit, maxBytes = Infinity) {
+        const page = (logs.get(log) ?? []).slice(from, from + limit)
+        return page.slice(0, fitting(page.map(({ bytes }) => bytes.length), maxBytes))
+          .map((entry) => ({ ...entry, bytes: entry.bytes.slice() }))
+      },
     },
     status: {
       allocate: async (name) => list(name).size++,
@@ -103,7 +110,7 @@ export function memoryGatewayStore(options: StoreOptions = {}): GatewayStore {
       async insert(id, expires) {
         if (now() > swept) {
           swept = now()
-          for (const [old, until] of nonces) if (until < swept) nonces.delete(old)
+          for (const [old, until] of nonces) if (until + NONCE_SLACK < swept) nonces.delete(old)
         }
         if (nonces.has(id)) return false
         nonces.set(id, expires)

@@ -4,7 +4,8 @@
  */
 import { isSignetError, SignetError } from '../errors.ts'
 import { digestOf, newSecret } from './ids.ts'
-import type { GatewayStore } from './store.ts'
+import type { SessionRecord } from './records.ts'
+import type { GatewayStore, Stored } from './store.ts'
 
 /** A principal who is signed in. */
 export interface Principal {
@@ -83,15 +84,33 @@ async function forgetOld(store: GatewayStore, principal: string, now: number): P
   }
 }
 
+/** Whose a code is, while it is good. Looking does not use it up. */
+export async function principalOfCode(
+  store: GatewayStore,
+  code: string,
+  now: number,
+): Promise<string | undefined> {
+  return (await goodCode(store, code, now))?.record.principal
+}
+
+async function goodCode(
+  store: GatewayStore,
+  code: string,
+  now: number,
+): Promise<Stored<SessionRecord> | undefined> {
+  if (!code.startsWith(PREFIX) || code.length > 100) return undefined
+  const found = await store.records.get('session', await digestOf(code))
+  return found?.record.use === 'code' && found.record.expiresAt > now ? found : undefined
+}
+
 /** Uses up a code; the cookie of the session that it begins, or undefined if the code is not good. */
 export async function signIn(
   store: GatewayStore,
   code: string,
   now: number,
 ): Promise<string | undefined> {
-  if (!code.startsWith(PREFIX) || code.length > 100) return undefined
-  const found = await store.records.get('session', await digestOf(code))
-  if (found?.record.use !== 'code' || found.record.expiresAt <= now) return undefined
+  const found = await goodCode(store, code, now)
+  if (found === undefined) return undefined
   const { record: { id, principal }, version } = found
   const cookie = newSecret('')
   const session = {

@@ -258,10 +258,14 @@ export const KEYS: {
   readonly [K in Kind]: (record: Records[K]) => readonly (string | undefined)[]
 } = {
   agent: ({ tenant }) => [tenant && `tenant:${tenant}`],
-  request: ({ agent, codeHash, status }) => [
+  request: ({ agent, codeHash, status, approvedBy, extra }) => [
     `agent:${agent}`,
     codeHash && `code:${codeHash}`,
-    status === 'pending' ? 'status:pending' : undefined,
+    // Those that are forgotten once they are over: not what a person approved. Apart by dialect, since their ids begin
+    // otherwise and only those of one sort by time.
+    status === 'redeemed' || approvedBy === 'principal'
+      ? undefined
+      : `open:${extra?.dialect ?? ''}`,
   ],
   grant: ({ agent, principal, parent, jti, place }) => [
     `agent:${agent}`,

@@ -1,5 +1,5 @@
 /** Requests for consent and what becomes of them. Each is decided once; of two decisions at once one counts. */
-import { SignetError } from '../errors.ts'
+import { isSignetError, SignetError } from '../errors.ts'
 import { digestOf, newSecret } from './ids.ts'
 import type { JsonObject } from '../json.ts'
 import type { RequestRecord } from './records.ts'
@@ -9,7 +9,31 @@ import type { World } from './world.ts'
 /** How long a request can be decided, and a code redeemed; seconds. */
 export const REQUEST_SECONDS = 600
 export const CODE_SECONDS = 60
+/** Requests that are looked at with each new one. */
+const SWEEP = 10
 const CODE_PREFIX = 'sgco_'
+
+/**
+ * Keeps a request, and forgets a few that are over, became no grant and were approved by nobody: anybody can make
+ * requests, and they must not fill the disk. Ids sort by time, so the oldest come first.
+ */
+export async function keepRequest(world: World, record: RequestRecord): Promise<void> {
+  const put = { put: 'request', record, version: 0 } as const
+  const key = `open:${record.extra?.dialect ?? ''}`
+  const oldest = await world.store.records.list('request', { key, limit: SWEEP })
+  const gone = oldest
+    .filter(({ record: { expiresAt, codeExpires = 0 } }) =>
+      Math.max(expiresAt, codeExpires) <= world.now()
+    )
+    .map(({ record: { id }, version }) => ({ remove: 'request', id, version }) as const)
+  try {
+    await world.store.commit([put, ...gone])
+  } catch (error) {
+    // Somebody else forgot them at the same time.
+    if (!isSignetError(error, 'store_conflict')) throw error
+    await world.store.commit([put])
+  }
+}
 
 /** A request that can still be decided. Errors: `not_found`: there is none, it was decided, or it is too late. */
 export async function pendingRequest(world: World, id: string): Promise<Stored<RequestRecord>> {

@@ -2,8 +2,8 @@
 import { SignetError } from '../errors.ts'
 import { field, readForm } from './body.ts'
 import { checkOrigin } from './consent.ts'
-import { html, page } from './page.ts'
-import { cookieName, SESSION_SECONDS, signIn } from './principals.ts'
+import { type Html, html, page } from './page.ts'
+import { cookieName, principalOfCode, SESSION_SECONDS, signIn } from './principals.ts'
 import type { Routes } from './world.ts'
 
 /**
@@ -11,9 +11,11 @@ import type { Routes } from './world.ts'
  * not use the code up. `POST /sign-in` uses it up.
  */
 export const signInRoutes: Routes = (app, world) => {
-  app.get('/sign-in', (c) => {
+  app.get('/sign-in', async (c) => {
     world.count(c.req.raw, 'start')
-    return form(c.req.query('code') ?? '', c.req.query('back') ?? '')
+    const code = c.req.query('code') ?? ''
+    const principal = await principalOfCode(world.store, code.trim(), world.now())
+    return form(code, c.req.query('back') ?? '', principal)
   })
   app.post('/sign-in', async (c) => {
     world.count(c.req.raw, 'start')
@@ -54,12 +56,20 @@ function isOurs(back: string): boolean {
   return /^\/consent\/[\w-]{1,100}$/.test(back)
 }
 
-function form(code: string, back: string): Response {
+function asWhom(principal: string): Html {
+  return html`
+    <p>You sign in as <code>${principal}</code>. If this is not you, do not go on.</p>
+  `
+}
+
+/** Says as whom: a stranger may have passed on a link of their own, to have somebody approve in their name. */
+function form(code: string, back: string, principal: string | undefined): Response {
   return page(
     'Sign in',
     html`
       <h1>Sign in</h1>
       <p>The operator of this server gave you a link or a code. It works once.</p>
+      ${principal === undefined ? '' : asWhom(principal)}
       <form method="post" action="/sign-in">
         <input type="hidden" name="back" value="${back}">
         <p><label>Code <input type="text" name="code" value="${code}" autocomplete="off" required></label></p>

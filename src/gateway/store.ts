@@ -48,8 +48,11 @@ export interface LoggedEntry {
 export interface DeviceLogs {
   /** How many there are. */
   size(log: string): Promise<number>
-  /** Entries from an index on, at most `limit`. */
-  entries(log: string, from: number, limit: number): Promise<LoggedEntry[]>
+  /**
+   * Entries from an index on, at most `limit`; with `maxBytes`, only so many that their bytes are no more together, but
+   * always the first. A reader of a whole log needs no more memory than that: whoever wrote it chose the sizes.
+   */
+  entries(log: string, from: number, limit: number, maxBytes?: number): Promise<LoggedEntry[]>
 }
 
 /** How far a status list got. */
@@ -121,13 +124,30 @@ export interface GatewayStore {
   readonly logs: DeviceLogs
   /** Status lists. */
   readonly status: StatusIndices
-  /** Nonces of requests. */
+  /** Nonces of requests. Each is kept for {@link NONCE_SLACK} longer than it must be. */
   readonly nonces: NonceStore
   /**
    * All changes or none, durable when it returns. Errors: `store_conflict` if a version or a size is not the one
    * named, or if one thing is changed twice; `io_failed`.
    */
   commit(changes: readonly Change[]): Promise<void>
+}
+
+/**
+ * How much longer than they say nonces are kept, seconds: a clock that ran ahead for a while, and was set back, then
+ * makes no request count again.
+ */
+export const NONCE_SLACK = 3600
+
+/** How many of some sizes, from the front, are no more than `max` together; one at least, if there is one. */
+export function fitting(sizes: readonly number[], max: number): number {
+  let [count, sum] = [0, 0]
+  for (const size of sizes) {
+    sum += size
+    if (count > 0 && sum > max) break
+    count++
+  }
+  return count
 }
 
 /** Most times that {@link retrying} tries. */

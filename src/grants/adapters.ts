@@ -87,8 +87,8 @@ export interface AiTool {
   readonly execute?: ((input: any, options: any) => unknown) | undefined
 }
 
-/** What the SDK knows of a tool: what describes it, hooks around a call, and the call. */
-export type AiMember =
+/** What describes a tool of the SDK, as far as it knows of it. */
+export type AiData =
   | 'type'
   | 'id'
   | 'name'
@@ -103,41 +103,45 @@ export type AiMember =
   | 'dynamic'
   | 'metadata'
   | 'providerOptions'
+
+/** What the SDK asks or tells a tool around a call, and that is not the call. */
+export type AiHook =
   | 'needsApproval'
   | 'onInputStart'
   | 'onInputDelta'
   | 'onInputAvailable'
   | 'toModelOutput'
   | 'experimental_toToolResultContent'
-  | 'execute'
 
-/** How each of them gets into a guarded tool: as it is, as a hook that runs on the original, or guarded. */
-const AI_MEMBERS: Readonly<Record<AiMember, 'data' | 'hook' | 'guarded'>> = {
-  type: 'data',
-  id: 'data',
-  name: 'data',
-  title: 'data',
-  description: 'data',
-  parameters: 'data',
-  inputSchema: 'data',
-  inputExamples: 'data',
-  outputSchema: 'data',
-  args: 'data',
-  strict: 'data',
-  dynamic: 'data',
-  metadata: 'data',
-  providerOptions: 'data',
-  needsApproval: 'hook',
-  onInputStart: 'hook',
-  onInputDelta: 'hook',
-  onInputAvailable: 'hook',
-  toModelOutput: 'hook',
-  experimental_toToolResultContent: 'hook',
-  execute: 'guarded',
-}
+const AI_DATA: readonly AiData[] = [
+  'type',
+  'id',
+  'name',
+  'title',
+  'description',
+  'parameters',
+  'inputSchema',
+  'inputExamples',
+  'outputSchema',
+  'args',
+  'strict',
+  'dynamic',
+  'metadata',
+  'providerOptions',
+]
+const AI_HOOKS: readonly AiHook[] = [
+  'needsApproval',
+  'onInputStart',
+  'onInputDelta',
+  'onInputAvailable',
+  'toModelOutput',
+  'experimental_toToolResultContent',
+]
 
 /** A guarded tool: what the SDK knows of a tool, and nothing else of it. */
-export type GuardedAiTool<T> = T extends unknown ? Pick<T, Extract<keyof T, AiMember>> : never
+export type GuardedAiTool<T> = T extends unknown
+  ? Pick<T, Extract<keyof T, 'execute' | AiData | AiHook>>
+  : never
 
 /**
  * Guards a tool of the Vercel AI SDK. The guarded one has its description, schemas and hooks, by the names that the
@@ -161,14 +165,19 @@ export function guardAiTool<T extends AiTool>(
       async (copy) => await lastOf(Reflect.apply(execute, tool, [copy, more])),
       { signal: more?.abortSignal },
     )
-  const copy: Record<string, unknown> = { execute: Object.freeze(guarded) }
-  for (const [name, how] of Object.entries(AI_MEMBERS)) {
-    if (how === 'guarded' || !(name in tool)) continue
+  const copy: Record<string, unknown> = {}
+  for (const name of [...AI_DATA, ...AI_HOOKS]) {
+    if (!(name in tool)) continue
     const value: unknown = Reflect.get(tool, name)
     if (value === execute) throw new TypeError(`${name} of the tool runs it`)
-    copy[name] = how === 'hook' && typeof value === 'function' ? value.bind(tool) : value
+    copy[name] = isHook(name) && typeof value === 'function' ? value.bind(tool) : value
   }
+  copy.execute = Object.freeze(guarded)
   return Object.freeze(copy) as GuardedAiTool<T>
+}
+
+function isHook(name: string): boolean {
+  return AI_HOOKS.some((one) => one === name)
 }
 
 async function lastOf(result: unknown): Promise<unknown> {

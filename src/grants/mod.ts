@@ -52,7 +52,8 @@ export {
 } from './bundle.ts'
 export {
   type AdapterOptions,
-  type AiMember,
+  type AiData,
+  type AiHook,
   type AiTool,
   type BareMcpHandler,
   guardAiTool,

@@ -72,6 +72,7 @@ test('POST /oauth/par refuses what is unknown, doubled, too much or not register
     [{ authorization_details: '[]' }, 400, 'request_malformed'],
     [{ scope: undefined, authorization_details: '[{"type":"x"}]' }, 400, 'request_malformed'],
     [{ scope: undefined, authorization_details: '{' }, 400, 'json_malformed'],
+    [{ scope: undefined, authorization_details: ' '.repeat(32 * 1024 + 1) }, 413, 'too_large'],
     [
       {
         scope: undefined,
@@ -107,6 +108,18 @@ test('POST /oauth/par answers errors in the form of OAuth', async () => {
   const body = await bodyOf(response, 401)
   assert.equal(body.error, 'invalid_client')
   assert.equal(body.request_id, response.headers.get('x-request-id'))
+})
+
+test('requests that became no grant are forgotten, those too that a policy denied', async () => {
+  const at = await scene({ decide: () => ({ effect: 'deny' }) })
+  const agent = await registered(at)
+  const count = async () => (await at.store.records.list('request', { limit: 1000 })).length
+  for (let i = 0; i < 40; i++) {
+    const id = await push(at, agent)
+    if (i % 2 === 0) await authorize(at, agent, id)
+    at.now += 700
+  }
+  assert.ok(await count() <= 2, `${await count()}`)
 })
 
 test('GET /oauth/authorize refuses what was not pushed, and another client', async () => {
@@ -248,6 +261,11 @@ test('a sign-in code works once, for ten minutes, and looking at it does not use
   const code = await newSignInCode(at.store, 'alice', NOW)
   const looked = await send(at, 'GET', `/sign-in?code=${code}`)
   assert.equal(looked.headers.get('set-cookie'), null)
+  // A stranger's link would sign one in as the stranger: the page says as whom.
+  assert.match(await looked.text(), /You sign in as <code>alice<\/code>/)
+  for (const path of ['/sign-in', '/sign-in?code=x', `/sign-in?code=${code}x`]) {
+    assert.doesNotMatch(await (await send(at, 'GET', path)).text(), /You sign in as/)
+  }
   for (const wrong of ['', 'x', code + 'x', `sgin_${'A'.repeat(43)}`]) {
     assert.equal((await postForm(at, '/sign-in', { code: wrong })).status, 401)
   }

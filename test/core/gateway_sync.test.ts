@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { concat, toBase64 } from '../../src/bytes.ts'
 import { noteVerifier } from '../../src/envelope/mod.ts'
+import { memoryGatewayStore } from '../../src/gateway/mod.ts'
 import { formatSyncHead, openBundle, parseSyncAnswer } from '../../src/grants/mod.ts'
 import {
   defaultHasher,
@@ -271,6 +272,54 @@ test('a device fills the server with no more than a hundred findings', async () 
   }
   const { items } = await bodyOf(await asOperator(at, 'GET', '/admin/findings?limit=200'))
   assert.equal(items.length, 100)
+})
+
+test('no more of a log is read at once than a few megabytes, and not all of it again and again', async () => {
+  const inner = memoryGatewayStore()
+  let [most, reads] = [0, 0]
+  const at = await scene({
+    store: {
+      ...inner,
+      logs: {
+        ...inner.logs,
+        async entries(...args) {
+          const page = await inner.logs.entries(...args)
+          most = Math.max(most, page.reduce((sum, { bytes }) => sum + bytes.length, 0))
+          reads++
+          return page
+        },
+      },
+    },
+  })
+  const who = await device()
+  const { bundle_id: id } = await granted(at, who)
+  const log = await logOf(who, 2, at.now)
+  const short = await message(log)
+  const size = 12
+  const key = { log: who.key.publicKey.id, bytes: new Uint8Array(1_000_000).fill(65) }
+  await more(log, 1)
+  assert.equal((await sync(at, who, id, await message(log))).acknowledged.size, 3)
+  // As if they had come so, six in a message.
+  const entries = Array.from({ length: size - 3 }, () => ({ bytes: key.bytes, at: at.now }))
+  await inner.commit([{ append: key.log, size: 3, entries }])
+  const found = (await inner.records.get('log', key.log))!
+  const state = { ...found.record.state, size }
+  await inner.commit([{
+    put: 'log',
+    record: { ...found.record, state },
+    version: found.version,
+  }])
+  const answer = await asOperator(at, 'GET', `/admin/bundles/${id}/audit`)
+  assert.equal((await answer.text()).split('\n').length, size + 2)
+  const { items } = await bodyOf(await asOperator(at, 'GET', `/admin/bundles/${id}/verdicts`))
+  assert.equal(items.length, 0)
+  assert.ok(most > 1_000_000 && most <= 4 * 1024 * 1024, `${most}`)
+  at.now += 20
+  reads = 0
+  for (let i = 0; i < 5; i++) {
+    assert.equal((await sync(at, who, id, short)).log, 'rolled_back')
+  }
+  assert.ok(reads > 0 && reads <= 4, `${reads}`)
 })
 
 test('every answer tells of a revocation, and the entries are still taken', async () => {

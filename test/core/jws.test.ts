@@ -118,6 +118,14 @@ test('verifyJws() takes no key from a header', async () => {
   await refuses('signature_invalid', () => verify(text))
 })
 
+test('parseJws() refuses what is no text', () => {
+  for (
+    const wrong of [undefined, null, 5, [good], { length: 1 }, { split: () => good.split('.') }]
+  ) {
+    assert.throws(() => parseJws(wrong as unknown as string), { code: 'token_malformed' })
+  }
+})
+
 test('parseJws() refuses other forms than three parts of strict base64url', async () => {
   const [head, body, signature] = good.split('.')
   for (

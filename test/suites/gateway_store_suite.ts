@@ -7,6 +7,7 @@ import {
   type AgentRecord,
   everyRecord,
   type GatewayStore,
+  NONCE_SLACK,
   retrying,
 } from '../../src/gateway/mod.ts'
 
@@ -89,6 +90,21 @@ export function gatewayStoreSuite(name: string, place: () => GatewayPlace): void
     assert.deepEqual(await store.logs.entries('none', 0, 1), [])
   })
 
+  on('entries are given by bytes too, one at least', async (store) => {
+    const texts = ['aaaa', 'bb', 'cc', 'd', 'eeeeeeee', 'f']
+    await store.commit([{ append: 'l', size: 0, entries: texts.map((text) => entry(text)) }])
+    const page = async (from: number, limit: number, max: number) =>
+      (await store.logs.entries('l', from, limit, max)).map(({ bytes }) => bytes.length)
+    assert.deepEqual(await page(0, 9, 6), [4, 2])
+    assert.deepEqual(await page(0, 9, 7), [4, 2])
+    assert.deepEqual(await page(0, 1, 7), [4])
+    assert.deepEqual(await page(0, 9, 1), [4])
+    assert.deepEqual(await page(4, 9, 1), [8])
+    assert.deepEqual(await page(4, 9, 9), [8, 1])
+    assert.deepEqual(await page(6, 9, 9), [])
+    assert.deepEqual(await page(1, 9, 0), [2])
+  })
+
   on('insert takes a nonce once, until it has expired', async (store, place) => {
     place.clock(100)
     assert.equal(await store.nonces.insert('n', 105), true)
@@ -96,8 +112,14 @@ export function gatewayStoreSuite(name: string, place: () => GatewayPlace): void
     place.clock(105)
     assert.equal(await store.nonces.insert('n', 200), false)
     assert.equal(await place.open().nonces.insert('n', 200), false)
-    place.clock(106)
+    // Nor when the clock was ahead for a while, and others were forgotten meanwhile.
+    place.clock(105 + 1000)
+    assert.equal(await store.nonces.insert('other', 1200), true)
+    place.clock(105)
+    assert.equal(await store.nonces.insert('n', 200), false)
+    place.clock(105 + NONCE_SLACK + 1)
     assert.equal(await store.nonces.insert('n', 200), true)
+    place.clock(106)
     const answers = await Promise.all(
       Array.from({ length: 20 }, () => store.nonces.insert('many', 200)),
     )

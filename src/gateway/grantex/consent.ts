@@ -5,6 +5,7 @@ import { digestOf, newId, newSecret } from '../ids.ts'
 import type { GrantRecord, RequestRecord } from '../records.ts'
 import { grantStanding, revokeGrant } from '../standing.ts'
 import { askedOf } from '../world.ts'
+import { keepRequest } from '../requests.ts'
 import { type Change, retrying, type Stored } from '../store.ts'
 import { isAllowedByPolicy } from './policies.ts'
 import { agentOf, newGrant, newToken, supersede } from './authority.ts'
@@ -43,7 +44,7 @@ const AUTHORIZE = v.object({
 /** `POST /v1/authorize`: policy, then a person. In the sandbox whoever asks has approved. */
 export async function authorize(call: Call): Promise<Answer> {
   const { dialect, tenant } = call
-  const { store, now: clock } = dialect.world
+  const { now: clock } = dialect.world
   const asks = bodyOf(call, AUTHORIZE)
   const duration = secondsOf(asks.expiresIn)
   if (duration === undefined || duration > MOST_SECONDS) {
@@ -78,7 +79,7 @@ export async function authorize(call: Call): Promise<Answer> {
   const approved = isAllowed || dialect.isSandbox
     ? await approve(pending, now, isAllowed ? 'policy' : 'principal')
     : undefined
-  await store.commit([{ put: 'request', record: approved?.record ?? pending, version: 0 }])
+  await keepRequest(dialect.world, approved?.record ?? pending)
   const more = isAllowed
     ? { policyEnforced: true, effect: 'allow', code: approved!.code }
     : dialect.isSandbox
