@@ -91,6 +91,35 @@ test("a device gets at no other device's bundle", async () => {
   await refused(asDevice(at, await device(), 'GET', '/bundles'), 401, 'signer_untrusted')
 })
 
+test('a body is not read before the signature of its request holds', async () => {
+  const at = await scene()
+  const [who, stranger] = [await device(), await device()]
+  const { bundle_id: id } = await granted(at, who)
+  const path = `/bundles/${id}/sync`
+  const body = new Uint8Array(100_000)
+  const other = await signed(at, stranger, 'POST', path, body)
+  const broken = await signed(at, who, 'POST', path, body)
+  const value = broken.headers.get('signature')!
+  broken.headers.set(
+    'signature',
+    value.replace(/=:(.)/, (_, one) => `=:${one === 'A' ? 'B' : 'A'}`),
+  )
+  for (const headers of [new Headers(), other.headers, broken.headers]) {
+    let given = 0
+    const stream = new ReadableStream({
+      pull(controller) {
+        given += body.length
+        if (given > 8_000_000) controller.close()
+        else controller.enqueue(body)
+      },
+    }, { highWaterMark: 0 })
+    const init = { method: 'POST', headers, body: stream, duplex: 'half' }
+    const answer = await at.fetch(new Request(ISSUER + path, init as RequestInit))
+    assert.ok(answer.status === 400 || answer.status === 401, `${answer.status}`)
+    assert.ok(given <= body.length, `${given} bytes read`)
+  }
+})
+
 test('a signed request counts once, for one path, and not for long', async () => {
   const at = await scene()
   const who = await device()

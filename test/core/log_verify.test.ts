@@ -225,7 +225,7 @@ test('verifyRange() takes no line apart that the head does not announce, or beyo
   for (const head of [`{"from":0,"to":4000000}\n`, '{}\n', '\n']) {
     const started = performance.now()
     await assert.rejects(verifyRange(concat(utf8(head), empty), []))
-    assert.ok(performance.now() - started < 500, head)
+    assert.ok(performance.now() - started < 2000, head)
   }
   const signer = await noteSigner('flood.example', key)
   const size = 4_000_000
@@ -244,7 +244,7 @@ test('verifyRange() takes no line apart that the head does not announce, or beyo
     verifyRange(await fileOf(2), [signer.verifier]),
     { code: 'proof_malformed', message: /more than its 2 entries/ },
   )
-  assert.ok(performance.now() - started < 500)
+  assert.ok(performance.now() - started < 2000)
 })
 
 async function witness(name: string, scheme = ED25519_COSIGNATURE) {
