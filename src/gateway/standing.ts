@@ -161,6 +161,11 @@ async function settled(world: World, id: string): Promise<boolean> {
     const found = await world.store.records.get('grant', id)
     if (found === undefined) return true
     const { record, version } = found
+    if (record.status === 'revoked') {
+      // Revoked while its agent was being suspended, which wrote over it.
+      await world.store.commit([invalid(record)])
+      return true
+    }
     const { state } = await grantStanding(world, record)
     if (state === 'revoked') return true
     const { list, index } = record.place

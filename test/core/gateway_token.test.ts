@@ -512,6 +512,20 @@ test('a revocation at the moment of resuming an agent stands, in the status list
   }
 })
 
+test('a revocation at the moment of suspending an agent stands once the agent is resumed', async () => {
+  const hook: { revoke?: () => Promise<Response> } = {}
+  const isSuspending = (change: Change) => 'status' in change && change.value === 2
+  const at = await scene({
+    store: meddled((changes) => changes.some(isSuspending) ? hook.revoke : undefined),
+  })
+  const grant = await granted(at, await device())
+  hook.revoke = () => asOperator(at, 'POST', `/admin/grants/${grant.grant_id}/revoke`)
+  await asOperator(at, 'POST', `/admin/agents/${grant.agent}/suspend`)
+  assert.notEqual(await listed(at, grant.access_token), 0)
+  await asOperator(at, 'POST', `/admin/agents/${grant.agent}/resume`)
+  assert.equal(await listed(at, grant.access_token), 1)
+})
+
 test('whoever makes new grants again and again cannot keep theirs from being revoked', async () => {
   const hook: { meddle?: () => Promise<void> } = {}
   const isRevoking = (change: Change) => 'status' in change && change.value === 1
