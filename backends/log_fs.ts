@@ -242,7 +242,14 @@ class FileWriter implements LogWriter {
         await this.#write(change, folders)
       }
     }
-    await Promise.all(Array.from({ length: Math.min(PARALLEL, queue.length) }, work))
+    // All of them end before this does, also when one fails: what still writes must not meet the next writer.
+    const ends = await Promise.allSettled(
+      Array.from(
+        { length: Math.min(PARALLEL, queue.length) },
+        () => work().finally(() => queue.length = 0),
+      ),
+    )
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
     const emptied = new Set<string>()
     for (const { path, bytes } of changes) {
       if (bytes === undefined) await this.#remove(path, emptied)

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, statSync } from 'node:fs'
+import * as fs from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { test } from 'node:test'
+import { utf8 } from '../../src/bytes.ts'
 import { fileLogStorage } from '../../backends/log_fs.ts'
 import { logStorageSuite } from '../suites/log_storage_suite.ts'
 
@@ -27,6 +29,35 @@ test('a server may read the folder of a log, and nobody else its secrets', {
     )
     const plain = 0o077 & ~process.umask()
     assert.deepEqual(modes, [plain, plain, 0])
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('a publication that failed writes nothing more, so that the next writer is not disturbed', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'signet-log-'))
+  try {
+    const place = join(folder, 'log')
+    const disk = {
+      ...fs,
+      async rename(...[from, to]: Parameters<typeof fs.rename>) {
+        if (String(to).endsWith('first')) {
+          throw Object.assign(new Error('injected'), { code: 'EIO' })
+        }
+        await new Promise((resolve) => setTimeout(resolve, 30))
+        await fs.rename(from, to)
+      },
+    }
+    const writer = await fileLogStorage(place, { fs: disk }).lock()
+    const names = ['first', ...Array.from({ length: 40 }, (_, i) => `more/${i}`), 'checkpoint']
+    const changes = names.map((path) => ({ path, bytes: utf8(path) }))
+    await assert.rejects(writer.publish(Promise.resolve(changes)), { code: 'io_failed' })
+    await writer.release()
+    const there = () => names.filter((path) => existsSync(join(place, path)))
+    const before = there()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    assert.deepEqual(there(), before)
+    assert.ok(before.length < 40)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
