@@ -41,7 +41,7 @@ test('a publication that failed writes nothing more, so that the next writer is 
     const disk = {
       ...fs,
       async rename(...[from, to]: Parameters<typeof fs.rename>) {
-        if (String(to).endsWith('first')) {
+        if (String(to).endsWith('tile/0/000')) {
           throw Object.assign(new Error('injected'), { code: 'EIO' })
         }
         await new Promise((resolve) => setTimeout(resolve, 30))
@@ -49,7 +49,8 @@ test('a publication that failed writes nothing more, so that the next writer is 
       },
     }
     const writer = await fileLogStorage(place, { fs: disk }).lock()
-    const names = ['first', ...Array.from({ length: 40 }, (_, i) => `more/${i}`), 'checkpoint']
+    const tiles = Array.from({ length: 41 }, (_, i) => `tile/0/${String(i).padStart(3, '0')}`)
+    const names = [...tiles, 'checkpoint']
     const changes = names.map((path) => ({ path, bytes: utf8(path) }))
     await assert.rejects(writer.publish(Promise.resolve(changes)), { code: 'io_failed' })
     await writer.release()
@@ -57,7 +58,7 @@ test('a publication that failed writes nothing more, so that the next writer is 
     const before = there()
     await new Promise((resolve) => setTimeout(resolve, 100))
     assert.deepEqual(there(), before)
-    assert.ok(before.length < 40)
+    assert.ok(before.length > 0 && before.length < 40, String(before.length))
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
