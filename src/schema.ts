@@ -20,3 +20,13 @@ export function conform<T>(
     ...(where === undefined ? {} : { where }),
   })
 }
+
+/** An object from any name to one kind of value; `v.record` leaves members named `constructor` or `__proto__` out. */
+export function mapOf<T>(
+  value: v.GenericSchema<unknown, T>,
+): v.GenericSchema<unknown, Readonly<Record<string, T>>> {
+  return v.custom<Readonly<Record<string, T>>>((found) =>
+    typeof found === 'object' && found !== null && !Array.isArray(found) &&
+    Object.values(found).every((one) => v.is(value, one))
+  )
+}

@@ -21,7 +21,7 @@ import { isSignetError, quoted, SignetError } from '../errors.ts'
 import { canonicalBytes, isObject, type JsonObject, type JsonValue, parseJson } from '../json.ts'
 import { fromJwk, type Key, type PublicKey, publicKey, type SignOptions } from '../keys/mod.ts'
 import { HASH_BYTES } from '../log/mod.ts'
-import { conform } from '../schema.ts'
+import { conform, mapOf } from '../schema.ts'
 import { thumbprintUri } from './holder_key.ts'
 import type { TrustedIssuer } from './verify.ts'
 
@@ -165,12 +165,6 @@ const PARSE = { what: 'offline bundle', maxBytes: MAX_BUNDLE_LENGTH, maxDepth: 1
 const Seconds = v.pipe(v.number(), v.safeInteger(), v.minValue(0))
 const Text = v.pipe(v.string(), v.minLength(1), v.maxLength(2048))
 
-/** By hand: `v.record` leaves members named `__proto__` or `constructor` out, and tools may be named so. */
-function isPerTool(value: unknown): boolean {
-  return isObject(value as JsonValue) &&
-    Object.values(value as JsonObject).every((one) => v.is(Seconds, one))
-}
-
 const BundleSchema = v.looseObject({
   iss: Text,
   jti: Text,
@@ -197,7 +191,7 @@ const BundleSchema = v.looseObject({
   // Strict: a rule that is not understood would be a rule that is not kept.
   offline: v.strictObject({
     max_age: Seconds,
-    per_tool: v.optional(v.custom<NonNullable<OfflineRules['perTool']>>(isPerTool)),
+    per_tool: v.optional(mapOf(Seconds)),
     skew: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.maxValue(600)),
   }),
 })

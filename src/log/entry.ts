@@ -22,7 +22,7 @@ import {
   type JsonValue,
   parseJson,
 } from '../json.ts'
-import { conform } from '../schema.ts'
+import { conform, mapOf } from '../schema.ts'
 import { entryTooLarge, MAX_ENTRY_BYTES } from './tile.ts'
 
 /** What happened, as the caller tells it. */
@@ -88,7 +88,7 @@ const EntrySchema = v.strictObject({
   actor: Text,
   data: v.optional(v.unknown()),
   outcome: Text,
-  private: v.optional(v.record(v.string(), v.pipe(v.string(), v.length(43)))),
+  private: v.optional(mapOf(v.pipe(v.string(), v.length(43)))),
   ref: Text,
   seq: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
   subject: Text,
@@ -99,7 +99,7 @@ const EntrySchema = v.strictObject({
 })
 const OpeningSchema = v.strictObject({
   salt: v.pipe(v.string(), v.length(43)),
-  fields: v.record(v.string(), v.unknown()),
+  fields: mapOf(v.unknown()),
 })
 
 /**

@@ -107,6 +107,14 @@ test('parseEntry() refuses what the log never writes', () => {
   }
 })
 
+test('private fields of any name are committed to and opened', () => {
+  const fields = JSON.parse('{"constructor":1,"__proto__":2,"prototype":3,"toString":4,"":5}')
+  const draft = draftEntry({ type: 'a', private: fields })
+  const entry = parseEntry(utf8(finishEntry(draft, 0, time)))
+  assert.deepEqual(Object.keys(entry.private!).sort(), Object.keys(fields).sort())
+  verifyOpening(entry, parseOpening(draft.opening!))
+})
+
 test('private fields leave only commitments, which no other value, name or salt opens', () => {
   const draft = draftEntry({ type: 'a', private: { name: 'Ada', age: 36 } })
   const text = finishEntry(draft, 0, time)

@@ -3,6 +3,7 @@ import * as v from 'valibot'
 import type { OnlineAuditEntry } from '../../interop/grantex/mod.ts'
 import { onlineAuditHash } from '../../interop/grantex/mod.ts'
 import type { JsonObject, JsonValue } from '../../json.ts'
+import { mapOf } from '../../schema.ts'
 import { newId } from '../ids.ts'
 import { everyRecord, retrying } from '../store.ts'
 import { agentOf, grantOf } from './authority.ts'
@@ -15,7 +16,7 @@ const ENTRY = v.object({
   grantId: text(128),
   principalId: text(200),
   action: text(256),
-  metadata: v.optional(v.record(v.string(), v.custom<JsonValue>(() => true)), {}),
+  metadata: v.optional(mapOf(v.custom<JsonValue>(() => true)), {}),
   status: v.optional(v.picklist(['success', 'failure', 'blocked']), 'success'),
 })
 
