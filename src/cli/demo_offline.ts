@@ -57,7 +57,11 @@ async function play(run: Run, script: string): Promise<number> {
     scene('Offline. The server is killed: nobody can be asked.')
     await server.kill()
     await offline(run, show)
-    await command(['sync', 'robot', ...SECRET], 2, 'nobody answers; what is in the log stays there')
+    await command(
+      ['sync', 'robot', '--attempts', '2', ...SECRET],
+      2,
+      'nobody answers; what is in the log stays there',
+    )
 
     scene('Online again. Meanwhile Alice has taken back what she gave.')
     server = await startServer(script, Number(new URL(server.url).port), serve)

@@ -1,7 +1,7 @@
 /** `signet sync`: sends a device's log to its server, and hears what is new. */
 import { Command } from 'commander'
 import { syncDevice } from '../grants/mod.ts'
-import { action, EXIT_CODES } from './command.ts'
+import { action, EXIT_CODES, wholeNumber } from './command.ts'
 import type { CliContext, Run } from './context.ts'
 import { configOf, type DeviceFlags, opened, withDevice, withParts } from './device_folder.ts'
 import { printable } from './text.ts'
@@ -12,12 +12,17 @@ export function syncCommand(context: CliContext): Command {
   return withDevice(new Command('sync'))
     .description("send a device's log to its server, and hear what is new")
     .argument('<dir>', 'folder of the device')
+    .option('--attempts <n>', 'how often a request is made before it is given up', wholeNumber, 6)
     .exitOverride()
     .configureOutput({ writeOut: out, writeErr: err })
     .action(action(context, sync))
 }
 
-async function sync(run: Run, flags: DeviceFlags, folder: string): Promise<number> {
+async function sync(
+  run: Run,
+  flags: DeviceFlags & { readonly attempts: number },
+  folder: string,
+): Promise<number> {
   const config = await configOf(run, folder)
   return await withParts(
     run,
@@ -28,6 +33,7 @@ async function sync(run: Run, flags: DeviceFlags, folder: string): Promise<numbe
       opened(options, run, async (device) => {
         const result = await syncDevice(device, {
           signal: run.signal,
+          attempts: Math.max(1, flags.attempts),
           onProgress: (done, size) => run.say(`${done} of ${size} entries are at the server`),
         })
         const { acknowledged, sent, verdicts, status, refreshed } = result

@@ -16,7 +16,7 @@ export interface Served extends Place {
   stop(): Promise<number | null>
 }
 
-/** Makes the issuer's key in a folder with a passphrase in `pw`. */
+/** Makes the issuer's key in a folder. */
 export function makeIssuer(folder: string): void {
   const made = signet(
     folder,
@@ -26,8 +26,7 @@ export function makeIssuer(folder: string): void {
     'issuer.pem',
     '--algorithm',
     'Ed25519',
-    '--passphrase-file',
-    'pw',
+    '--insecure-clear-key',
   )
   if (made.code !== 0) throw new Error(made.err)
 }
@@ -42,8 +41,7 @@ export async function startServer(folder: string, port = 0, ...more: string[]): 
     'data',
     '--key',
     'issuer.pem',
-    '--passphrase-file',
-    'pw',
+    '--insecure-clear-key',
     '--listen',
     `127.0.0.1:${port}`,
     '--json',

@@ -12,7 +12,8 @@ import { type SyncServer, syncServer } from '../core/_sync_server.ts'
 import { inFolder, type Outcome, SIGNET } from './_signet.ts'
 
 const ORIGIN = 'grants.example/devices/1'
-const SECRET = ['--passphrase-file', 'pw']
+// What a passphrase costs is tested with the keys.
+const SECRET = ['--insecure-clear-key']
 
 /** Runs `signet` while this process goes on answering. */
 function run(cwd: string, ...args: string[]): Promise<Outcome> {

@@ -34,7 +34,7 @@ import { makeIssuer, type Served, startServer } from './_serve.ts'
 import { inFolder, signet } from './_signet.ts'
 
 const portOf = ({ issuer }: Served) => Number(new URL(issuer).port)
-const SERVE = ['serve', '--data', 'data', '--key', 'issuer.pem', '--passphrase-file', 'pw']
+const SERVE = ['serve', '--data', 'data', '--key', 'issuer.pem', '--insecure-clear-key']
 
 test('signet serve refuses flags that make no sense', () =>
   inFolder((folder) => {

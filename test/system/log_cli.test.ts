@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { inFolder, signet } from './_signet.ts'
 
-const SECRET = ['--passphrase-file', 'pw']
+// What a passphrase costs is tested with the keys.
+const SECRET = ['--insecure-clear-key']
 
 function makeLog(folder: string, algorithm = 'Ed25519'): string[] {
   const made = signet(folder, 'keys', 'new', '--key', 'k.pem', '--algorithm', algorithm, ...SECRET)
