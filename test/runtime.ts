@@ -50,7 +50,12 @@ if (runtime === undefined) {
   unavailable(`no such runtime; known are ${Object.keys(RUNTIMES).join(', ')}`)
 }
 const program = isNewEnough(name, runtime) ? name : fromNpm(runtime)
-const { status, error } = spawnSync(program, args, { stdio: 'inherit' })
+// Node compiles every file anew in every process, and tests start hundreds of them.
+const cache = fileURLToPath(new URL('../.cache/node-compile', import.meta.url))
+const { status, error } = spawnSync(program, args, {
+  stdio: 'inherit',
+  env: { NODE_COMPILE_CACHE: cache, ...process.env },
+})
 if (error) throw error
 process.exitCode = status ?? 1
 
