@@ -20,7 +20,7 @@ test('signet serve refuses an API key without the dialect, and a key that is not
   inFolder((folder) => {
     makeIssuer(folder)
     const serve = (...more: string[]) => {
-      const key = ['--key', 'issuer.pem', '--passphrase-file', 'pw', '--listen', '127.0.0.1:0']
+      const key = ['--key', 'issuer.pem', '--insecure-clear-key', '--listen', '127.0.0.1:0']
       return signet(folder, 'serve', '--data', 'data', ...key, ...more).code
     }
     assert.equal(serve('--grantex-developer', 'dev_me'), 1)
@@ -32,7 +32,7 @@ test('a person consents on the page of signet serve, then the real client gets i
 }, () =>
   inFolder(async (folder) => {
     makeIssuer(folder)
-    const rsa = ['--key', 'rsa.pem', '--algorithm', 'RS256', '--passphrase-file', 'pw']
+    const rsa = ['--key', 'rsa.pem', '--algorithm', 'RS256', '--insecure-clear-key']
     assert.equal(signet(folder, 'keys', 'new', ...rsa).code, 0)
     const more = ['--grantex', 'rsa.pem', '--grantex-developer', 'dev_me', '--sign-in', 'alice']
     const server = await startServer(folder, 0, ...more)
