@@ -3,26 +3,30 @@
  * web server is a log that clients can read; and in `.signet`, which no server should serve, the lock, the
  * journal and the openings of private fields.
  *
- * The journal is two files that take turns: while one is being published, the other takes what comes. A
- * frame is `SGJ1`, length of the record (4 bytes), running number (8), the first 16 bytes of SHA-256 over
- * length, number and record, and the record. One write and one fdatasync make a record durable.
+ * The journal is two files of frames that take turns: while one is being published, the other takes what
+ * comes. One write and one fdatasync make a record durable.
  */
+import { writeSync } from 'node:fs'
 import * as nodeFs from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { type Bytes, concat, owned } from '../src/bytes.ts'
+import { type Bytes, owned } from '../src/bytes.ts'
 import { SignetError } from '../src/errors.ts'
-import { type Change, type LogStorage, type LogWriter, parseTilePath } from '../src/log/mod.ts'
-import { nodeSha256 } from './node_sha256.ts'
+import type { Change, LogStorage, LogWriter } from '../src/log/mod.ts'
+import { encodeFrame, journalCorrupt, type Scan, scanJournal } from './log_frames.ts'
+import { isCode, readResource, resourcePath } from './log_resources.ts'
 import { type HeldLock, takeLock } from './sqlite_lock.ts'
 
 export type { Bytes } from '../src/bytes.ts'
 export type { Change, LogStorage, LogWriter } from '../src/log/mod.ts'
 
-/** The part of `node:fs/promises` that is used; tests inject faults here. */
-export type FileSystem = Pick<
-  typeof nodeFs,
-  'mkdir' | 'open' | 'readFile' | 'rename' | 'rm'
->
+/** The part of the file system that is used; tests inject faults here. */
+export type FileSystem =
+  & Pick<typeof nodeFs, 'mkdir' | 'open' | 'readFile' | 'rename' | 'rm'>
+  & { readonly writeSync: typeof writeSync }
+
+/** The real one. */
+export const realFileSystem: FileSystem = { ...nodeFs, writeSync }
+
 type FileHandle = Awaited<ReturnType<typeof nodeFs.open>>
 
 /** Options of {@link fileLogStorage}. */
@@ -31,24 +35,16 @@ export interface FileLogOptions {
   readonly fs?: FileSystem | undefined
 }
 
-const MAGIC = new TextEncoder().encode('SGJ1')
-const HEAD_BYTES = 32
 /** Resources written at once; their syncs share the disk's own flushes. */
 const PARALLEL = 8
+/** Frames up to here are written on the calling thread. */
+const AT_ONCE_BYTES = 64 * 1024
 
 /** The storage of a log in a folder, which is made if need be. */
 export function fileLogStorage(folder: string, options: FileLogOptions = {}): LogStorage {
-  const fs = options.fs ?? nodeFs
+  const { fs = realFileSystem } = options
   return {
-    async read(path) {
-      const file = resourcePath(folder, path)
-      try {
-        return owned(new Uint8Array(await fs.readFile(file)))
-      } catch (cause) {
-        if (isCode(cause, 'ENOENT', 'ENOTDIR')) return undefined
-        throw new SignetError('io_failed', `cannot read ${path}`, { where: file, cause })
-      }
-    },
+    read: (path) => readResource(folder, path, fs.readFile),
     async lock() {
       const own = join(folder, '.signet')
       try {
@@ -132,7 +128,7 @@ class FileWriter implements LogWriter {
       const frames = newest === 0 ? [...b.frames, ...a.frames] : [...a.frames, ...b.frames]
       for (const [i, frame] of frames.entries()) {
         if (i > 0 && frame.number !== frames[i - 1]!.number + 1) {
-          throw corrupt(
+          throw journalCorrupt(
             `a record before number ${frame.number} is missing`,
             join(folder, '.signet'),
           )
@@ -173,13 +169,21 @@ class FileWriter implements LogWriter {
     const file = this.#files[this.#active]
     const frame = encodeFrame(record, this.#next)
     try {
-      await writeAll(file.handle, frame, file.length)
+      await this.#writeFrame(file, frame)
       await file.handle.datasync()
     } catch (cause) {
       await this.#undo(file, cause)
     }
     file.length += frame.length
     this.#next++
+  }
+
+  /** A small frame is handed to the system at once: that costs less than handing it to another thread. */
+  async #writeFrame({ handle, length }: JournalFile, frame: Bytes): Promise<void> {
+    const done = frame.length > AT_ONCE_BYTES
+      ? 0
+      : this.#fs.writeSync(handle.fd, frame, 0, frame.length, length)
+    await writeAll(handle, frame.subarray(done), length + done)
   }
 
   /** After a failed write nobody knows what the disk has: cut it back, or say so. */
@@ -309,69 +313,6 @@ class FileWriter implements LogWriter {
   }
 }
 
-interface Frame {
-  readonly number: number
-  readonly record: Bytes
-}
-
-interface Scan {
-  readonly frames: Frame[]
-  /** Where the whole frames end. */
-  readonly end: number
-  /** Bytes after them. */
-  readonly cut: number
-}
-
-function encodeFrame(record: Bytes, number: number): Bytes {
-  const frame = new Uint8Array(HEAD_BYTES + record.length)
-  const view = new DataView(frame.buffer)
-  frame.set(record, HEAD_BYTES)
-  // Length and number stand right before the record for a moment, so that what is hashed is one piece.
-  view.setUint32(20, record.length)
-  view.setBigUint64(24, BigInt(number))
-  const sum = nodeSha256(frame.subarray(20))
-  frame.set(MAGIC)
-  frame.copyWithin(4, 20, 32)
-  frame.set(sum.subarray(0, 16), 16)
-  return frame
-}
-
-function checksum(head: Uint8Array, record: Uint8Array): Uint8Array {
-  return nodeSha256(concat(head.subarray(4, 16), record)).subarray(0, 16)
-}
-
-/** The frame at an offset, or undefined if none is whole there. */
-function frameAt(bytes: Bytes, at: number): { frame: Frame; end: number } | undefined {
-  const head = bytes.subarray(at, at + HEAD_BYTES)
-  if (head.length < HEAD_BYTES || MAGIC.some((byte, i) => head[i] !== byte)) return undefined
-  const view = new DataView(head.buffer, head.byteOffset)
-  const end = at + HEAD_BYTES + view.getUint32(4)
-  if (end > bytes.length) return undefined
-  const record = bytes.subarray(at + HEAD_BYTES, end)
-  const sum = checksum(head, record)
-  if (head.subarray(16).some((byte, i) => byte !== sum[i])) return undefined
-  return { frame: { number: Number(view.getBigUint64(8)), record }, end }
-}
-
-/**
- * Reads a journal file up to a torn write. Each record is synced before the next one is written, so only the
- * last can be torn: a whole frame behind a bad one is no crash's doing, and refused (`log_corrupt`).
- */
-function scanJournal(bytes: Bytes, where: string): Scan {
-  const frames: Frame[] = []
-  let end = 0
-  for (let found = frameAt(bytes, 0); found !== undefined; found = frameAt(bytes, end)) {
-    frames.push(found.frame)
-    end = found.end
-  }
-  for (let at = bytes.indexOf(MAGIC[0]!, end + 1); at >= 0; at = bytes.indexOf(MAGIC[0]!, at + 1)) {
-    if (frameAt(bytes, at) !== undefined) {
-      throw corrupt(`damaged at byte ${end}, and whole again at byte ${at}`, where)
-    }
-  }
-  return { frames, end, cut: bytes.length - end }
-}
-
 async function openJournal(fs: FileSystem, path: string): Promise<FileHandle> {
   try {
     return await fs.open(path, 'r+')
@@ -409,20 +350,4 @@ async function syncFolder(
   } finally {
     await handle.close()
   }
-}
-
-function resourcePath(folder: string, path: string): string {
-  if (/^private\/(?:x[0-9]{3}\/)*[0-9]{3}$/.test(path)) return join(folder, '.signet', path)
-  // A folder of partial tiles is deleted whole.
-  const tile = path.replace(/\.p$/, '')
-  if (path === 'checkpoint' || parseTilePath(tile) !== undefined) return join(folder, path)
-  throw new TypeError('not a path of a log resource')
-}
-
-function isCode(error: unknown, ...codes: string[]): boolean {
-  return codes.includes((error as { code?: string }).code ?? '')
-}
-
-function corrupt(why: string, where: string): SignetError {
-  return new SignetError('log_corrupt', `journal: ${why}`, { where })
 }

@@ -13,7 +13,7 @@ import {
   type Range,
   treeHasher,
 } from '../src/log/mod.ts'
-import { fileLogStorage } from './log_fs.ts'
+import { blockingLogReader } from './log_resources.ts'
 import { nodeSha256 } from './node_sha256.ts'
 
 /** What a worker starts with. */
@@ -46,7 +46,7 @@ export interface FolderCheckerOptions {
 /** A checker of bundles of the log in a folder. */
 export function folderChecker(folder: string, options: FolderCheckerOptions = {}): BundleChecker {
   const { threads = Math.min(8, availableParallelism()), worthStarting = WORTH_STARTING } = options
-  const here = bundleChecker(fileLogStorage(folder), treeHasher(nodeSha256))
+  const here = bundleChecker(blockingLogReader(folder), treeHasher(nodeSha256))
   const isModule = /\/log_pool\.[jt]s$/.test(import.meta.url)
   const { program = new URL(import.meta.url) } = options
   return (range, size, check) => {
@@ -136,14 +136,14 @@ class Lane {
 
 /** What runs in a worker: ranges in, reports out. */
 function serve({ signetLogPool: folder, size, strict }: Start): void {
-  const check = bundleChecker(fileLogStorage(folder), treeHasher(nodeSha256))
+  const check = bundleChecker(blockingLogReader(folder), treeHasher(nodeSha256))
   let before: Promise<void> = Promise.resolve()
   parentPort!.on('message', (range: Range) => {
     before = before.then(async () => {
       let answer: Answer
       try {
         const reports: EntryBundleReport[] = []
-        for await (const report of check(range, size, { strict })) reports.push(own(report))
+        for await (const report of check(range, size, { strict })) reports.push(report)
         answer = { reports }
       } catch (error) {
         const { code, message, where } = isSignetError(error)
@@ -154,16 +154,6 @@ function serve({ signetLogPool: folder, size, strict }: Start): void {
       parentPort!.postMessage(answer)
     })
   })
-}
-
-/** Hashes lie many in one buffer, and a buffer travels whole. */
-function own(report: EntryBundleReport): EntryBundleReport {
-  const { root, leaves } = report
-  return {
-    ...report,
-    ...(root && { root: root.slice() }),
-    ...(leaves && { leaves: leaves.map((leaf) => leaf.slice()) }),
-  }
 }
 
 if (!isMainThread && typeof (workerData as Partial<Start> | null)?.signetLogPool === 'string') {

@@ -34,6 +34,8 @@ export interface TreeHasher {
   leaf(entry: Uint8Array): Bytes
   /** SHA-256(0x01 ‖ left ‖ right). */
   node(left: Uint8Array, right: Uint8Array): Bytes
+  /** The same of a node's two children one after the other. */
+  children(both: Uint8Array): Bytes
   /** The hash of the empty tree, SHA-256 of nothing. */
   readonly empty: Bytes
 }
@@ -54,6 +56,10 @@ export function treeHasher(sha256: Sha256 = portableSha256): TreeHasher {
     node(left, right) {
       pair.set(left, 1)
       pair.set(right, 1 + HASH_BYTES)
+      return sha256(pair)
+    },
+    children(both) {
+      pair.set(both, 1)
       return sha256(pair)
     },
   }

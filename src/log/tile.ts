@@ -4,7 +4,7 @@
  */
 import type { Bytes } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
-import { HASH_BYTES } from './merkle.ts'
+import { HASH_BYTES, type TreeHasher } from './merkle.ts'
 
 /** Hashes in a full tile, entries in a full bundle. */
 export const TILE_WIDTH = 256
@@ -66,21 +66,33 @@ export function widthAt(level: number | 'entries', n: number, size: number): num
   return Math.max(0, Math.min(TILE_WIDTH, hashes - n * TILE_WIDTH))
 }
 
+/** The bytes of a tile as they are. Errors: `log_corrupt` for a wrong length. */
+export function checkTile(bytes: Bytes, width: number, where: string): Bytes {
+  if (bytes.length === width * HASH_BYTES) return bytes
+  const message = `${where} has ${bytes.length} bytes, not ${width} hashes`
+  throw new SignetError('log_corrupt', message, { where })
+}
+
 /** The hashes of a tile, views of its bytes. Errors: `log_corrupt` for a wrong length. */
 export function decodeTile(bytes: Bytes, width: number, where: string): Bytes[] {
-  if (bytes.length !== width * HASH_BYTES) {
-    throw new SignetError(
-      'log_corrupt',
-      `${where} has ${bytes.length} bytes, not ${width} hashes`,
-      {
-        where,
-      },
-    )
-  }
+  checkTile(bytes, width, where)
   return Array.from(
     { length: width },
     (_, i) => bytes.subarray(i * HASH_BYTES, (i + 1) * HASH_BYTES),
   )
+}
+
+/** The root over a full tile. */
+export function rootOfTile(hashes: Bytes, hasher: TreeHasher): Bytes {
+  let level = hashes
+  while (level.length > HASH_BYTES) {
+    const above = new Uint8Array(level.length / 2)
+    for (let at = 0; at < above.length; at += HASH_BYTES) {
+      above.set(hasher.children(level.subarray(2 * at, 2 * at + 2 * HASH_BYTES)), at)
+    }
+    level = above
+  }
+  return level
 }
 
 /** A bundle: each entry after its length in 16 bits, big-endian. Errors: `entry_too_large`. */

@@ -11,7 +11,7 @@ import {
 import type { TreeHead } from './checkpoint.ts'
 import { type FullTile, TreeEdge } from './edge.ts'
 import { defaultHasher, type TreeHasher } from './merkle.ts'
-import { TILE_WIDTH, tilePath, widthAt } from './tile.ts'
+import { decodeTile, TILE_WIDTH, tilePath, widthAt } from './tile.ts'
 import { type LogReader, readTile } from './view.ts'
 
 /** Options of {@link verifyLog}. */
@@ -95,7 +95,7 @@ class Verification {
   }
 
   async bundle(n: number, report: EntryBundleReport): Promise<void> {
-    const { root, leaves = [], missing, verified, first, last, faults } = report
+    const { hashes, missing, verified, first, last, faults } = report
     if (missing) this.#missing(n)
     if (first !== undefined && first.time < this.#last) {
       const where = `entry ${first.index}`
@@ -105,9 +105,10 @@ class Verification {
     this.#verified += verified
     this.#first ??= first?.time
     if (last !== undefined && last > this.#last) this.#last = last
-    const filled = root === undefined
-      ? leaves.flatMap((leaf) => this.#edge.append(leaf))
-      : this.#edge.appendTile(root)
+    const width = widthAt('entries', n, this.#head.size)
+    const filled = width === TILE_WIDTH
+      ? this.#edge.appendTile(hashes)
+      : decodeTile(hashes, width, 'bundle').flatMap((leaf) => this.#edge.append(leaf))
     // Level 0 is what was just read; the tiles above must be what follows from it.
     for (const tile of filled) await this.#compare(tile)
   }

@@ -4,12 +4,13 @@
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { writeSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
 import { join } from 'node:path'
 import process from 'node:process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { fileLogStorage, type FileSystem } from '../../backends/log_fs.ts'
+import { fileLogStorage, type FileSystem, realFileSystem } from '../../backends/log_fs.ts'
 import { nodeSha256 } from '../../backends/node_sha256.ts'
 import { ALGORITHMS } from '../../src/algorithms.ts'
 import { fromUtf8, toHex } from '../../src/bytes.ts'
@@ -121,7 +122,12 @@ function faultyDisk(chance: () => boolean): FileSystem {
     throw Object.assign(new Error(`${code}: injected`), { code })
   }
   return {
-    ...fs,
+    ...realFileSystem,
+    writeSync(fd: number, bytes: Uint8Array, at: number, length: number, position: number) {
+      if (!chance()) return writeSync(fd, bytes, at, length, position)
+      const written = writeSync(fd, bytes, at, Math.floor(length / 2), position)
+      return chance() ? written : fail('ENOSPC')
+    },
     async open(...args: Parameters<typeof fs.open>) {
       if (args[1] === 'w' && chance()) fail('EMFILE')
       const handle = await fs.open(...args)

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { test } from 'node:test'
 import { utf8 } from '../../src/bytes.ts'
-import { fileLogStorage } from '../../backends/log_fs.ts'
+import { fileLogStorage, realFileSystem } from '../../backends/log_fs.ts'
 import { logStorageSuite } from '../suites/log_storage_suite.ts'
 
 logStorageSuite('files', () => {
@@ -39,7 +39,7 @@ test('a publication that failed writes nothing more, so that the next writer is 
   try {
     const place = join(folder, 'log')
     const disk = {
-      ...fs,
+      ...realFileSystem,
       async rename(...[from, to]: Parameters<typeof fs.rename>) {
         if (String(to).endsWith('tile/0/000')) {
           throw Object.assign(new Error('injected'), { code: 'EIO' })
