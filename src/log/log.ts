@@ -10,7 +10,6 @@ import { type Bytes, utf8 } from '../bytes.ts'
 import {
   formatVkey,
   type NoteSigner,
-  noteSigner,
   type NoteVerifier,
   parseNote,
   parseNoteSignature,
@@ -19,17 +18,14 @@ import {
 import { isSignetError, SignetError } from '../errors.ts'
 import type { Key } from '../keys/mod.ts'
 import { type LogAnchor, makeAnchor } from './anchor.ts'
-import {
-  formatTreeHead,
-  LOG_SCHEMES,
-  openCheckpoint,
-  type VerifiedCheckpoint,
-} from './checkpoint.ts'
-import { draftEntry, type EntryDraft, finishEntry, type LogEvent, parseEntry } from './entry.ts'
-import { encodeRecord, type JournalSealer, journalSealer } from './journal.ts'
-import { portableSha256, type Sha256, type TreeHasher, treeHasher } from './merkle.ts'
+import { formatTreeHead, openCheckpoint, type VerifiedCheckpoint } from './checkpoint.ts'
+import { batchLength, type Commit, commitOf } from './commit.ts'
+import { draftEntry, type EntryDraft, type LogEvent } from './entry.ts'
+import { encodeRecord, type JournalSealer } from './journal.ts'
+import type { Sha256, TreeHasher } from './merkle.ts'
 import type { LogProof } from './proof.ts'
-import { type Found, type LogState, recover } from './recover.ts'
+import { prunable } from './prunable.ts'
+import type { Found, LogState } from './recover.ts'
 import type { LogStorage, LogWriter } from './storage.ts'
 import { TILE_WIDTH, tilePath } from './tile.ts'
 import type { Unpublished } from './unpublished.ts'
@@ -76,65 +72,25 @@ interface Waiting<T> {
 
 type WaitingAppend = Waiting<Appended> & { readonly draft: EntryDraft }
 
-/** Entries and bytes of one group commit at most. */
-const MAX_BATCH = 4096
-const MAX_BATCH_BYTES = 4 * 1024 * 1024
 /** With so many entries or bytes to publish it is done at once; with eight times that, appends wait for it. */
 const PUBLISH_AT = 8192
 const PUBLISH_AT_BYTES = 8 * 1024 * 1024
-/** After so many missing bundles in a row, older ones are taken to be pruned: a power cut may leave gaps. */
-const PRUNE_GAP = 64
-/** A clock that stands behind the newest entry by more than this is told in the log. */
-const CLOCK_TOLERANCE = 2000
-
-/**
- * Opens a log for writing, and makes it if there is none. The key signs its checkpoints: Ed25519, or
- * ML-DSA-44. Whatever a crash left behind is put in order, and told in an entry `log.recovered`.
- *
- * Errors: `log_locked`; `log_corrupt`; those of `openCheckpoint` (another key's log); with an anchor
- * `log_rolled_back`, `log_forked`, `log_replaced`; `algorithm_unsupported` (the key cannot sign checkpoints).
- */
-export async function openLog(
-  storage: LogStorage,
-  key: Key,
-  options: OpenLogOptions,
-): Promise<Log> {
-  const { origin, anchor, alsoSign = [], clock } = options
-  const signers = await Promise.all([key, ...alsoSign].map((one) => logSigner(origin, one, clock)))
-  const verifiers = signers.map(({ verifier }) => verifier)
-  const sha256 = options.sha256 ?? portableSha256
-  const sealer = await journalSealer(key, origin, sha256)
-  const hasher = treeHasher(sha256)
-  const writer = await storage.lock()
-  try {
-    const context = { storage, origin, verifiers, sealer, hasher, anchor }
-    const found = await recover(context, writer.records)
-    const log = new Log({ storage, writer, signers, sealer, hasher, found, options })
-    await log.start()
-    return log
-  } catch (error) {
-    await writer.release()
-    throw error
-  }
-}
-
-async function logSigner(name: string, key: Key, clock?: () => number): Promise<NoteSigner> {
-  const { name: algorithm } = key.publicKey.algorithm
-  const scheme = LOG_SCHEMES.find((one) => one.algorithm.name === algorithm)
-  if (scheme !== undefined) return await noteSigner(name, key, { scheme, clock })
-  throw new SignetError('algorithm_unsupported', `${algorithm} keys sign no checkpoints`, {
-    remedy: 'use an Ed25519 or ML-DSA-44 key',
-  })
-}
 
 /** What a {@link Log} is made of. */
-interface Parts {
+export interface LogParts {
+  /** Where it is. */
   readonly storage: LogStorage
+  /** The lock, and the right to write. */
   readonly writer: LogWriter
+  /** They sign each checkpoint. */
   readonly signers: readonly NoteSigner[]
+  /** Seals what goes into the journal. */
   readonly sealer: JournalSealer
+  /** Makes the tree. */
   readonly hasher: TreeHasher
+  /** What was there. */
   readonly found: Found
+  /** As given. */
   readonly options: OpenLogOptions
 }
 
@@ -146,7 +102,7 @@ export class Log {
   readonly verifiers: readonly NoteVerifier[]
   /** What opening found in the journal. */
   readonly recovery: Recovery
-  readonly #parts: Parts
+  readonly #parts: LogParts
   readonly #clock: () => number
   readonly #unpublished: Unpublished
   #state: LogState
@@ -167,7 +123,7 @@ export class Log {
   #fault: SignetError | undefined
 
   /** Use {@link openLog}. */
-  constructor(parts: Parts) {
+  constructor(parts: LogParts) {
     const { found, options, signers, writer } = parts
     this.#parts = parts
     this.#clock = options.clock ?? Date.now
@@ -272,7 +228,7 @@ export class Log {
     // The last bundle stays: the time of the newest entry is in it.
     const bundles = Math.floor(Math.min(before, size - 1) / TILE_WIDTH)
     if (!(bundles > 0)) return 0
-    const there = await this.#prunable(bundles)
+    const there = await prunable(this.view(), bundles)
     if (there.length === 0) return bundles * TILE_WIDTH
     await this.#appendOwn({ type: 'log.pruned', data: { before: bundles * TILE_WIDTH } })
     // The oldest first: should it end in the middle, what is left is a log that was pruned less far.
@@ -285,23 +241,6 @@ export class Log {
     }
     await this.checkpoint()
     return bundles * TILE_WIDTH
-  }
-
-  /** The bundles below `end` that are there, in order, and which of their entries have openings. */
-  async #prunable(end: number): Promise<{ readonly n: number; readonly secret: number[] }[]> {
-    const view = this.view()
-    const there: { n: number; secret: number[] }[] = []
-    for (let n = end - 1, missing = 0; n >= 0 && missing < PRUNE_GAP; n--) {
-      const bundle = await view.bundle(n).catch((error) => {
-        if (isSignetError(error, 'log_missing')) return undefined
-        throw error
-      })
-      missing = bundle === undefined ? missing + 1 : 0
-      if (bundle === undefined) continue
-      const secret = [...bundle.keys()].filter((i) => parseEntry(bundle[i]!).private !== undefined)
-      there.push({ n, secret: secret.map((i) => n * TILE_WIDTH + i) })
-    }
-    return there.reverse()
   }
 
   /** Waits for all appends, publishes, and gives the lock back. Idempotent. */
@@ -382,7 +321,7 @@ export class Log {
   }
 
   async #commitNext(): Promise<void> {
-    const batch = this.#takeBatch()
+    const batch = this.#appends.splice(0, batchLength(this.#appends))
     try {
       if (this.#fault !== undefined) throw this.#fault
       if (this.#stuck && this.#backlog >= 8 * PUBLISH_AT) {
@@ -398,45 +337,19 @@ export class Log {
     }
   }
 
-  #takeBatch(): WaitingAppend[] {
-    let bytes = 0
-    let count = 0
-    for (const { draft } of this.#appends) {
-      bytes += 3 * draft.head.length + (draft.opening?.length ?? 0)
-      if (count > 0 && (count >= MAX_BATCH || bytes > MAX_BATCH_BYTES)) break
-      count++
-    }
-    return this.#appends.splice(0, count)
-  }
-
-  async #commit(
-    drafts: EntryDraft[],
-  ): Promise<{ readonly first: number; readonly entries: readonly Bytes[] }> {
+  async #commit(drafts: readonly EntryDraft[]): Promise<Commit> {
     const { hasher, sealer, writer } = this.#parts
-    const now = this.#clock()
-    const time = Math.max(now, this.#state.time)
-    const behind = time - now > CLOCK_TOLERANCE
-    if (behind && !this.#clockBehind) {
-      const data = { behind: Math.round(time - now) }
-      drafts.push(draftEntry({ type: 'log.clock', data }, { own: true }))
-    }
-    const first = this.size
-    const openings = new Map<number, Bytes>()
-    const iso = new Date(time).toISOString()
-    const entries = drafts.map((draft, i) => {
-      if (draft.opening !== undefined) openings.set(first + i, draft.opening)
-      return utf8(finishEntry(draft, first + i, iso))
-    })
-    const written = writer.append(await encodeRecord({ first, entries, openings }, sealer))
+    const commit = commitOf(drafts, this.#state, this.#clock(), this.#clockBehind)
+    const written = writer.append(await encodeRecord(commit, sealer))
     written.catch(() => {}) // it is waited for below
     // The tree grows while the disk writes.
     const edge = this.#state.edge.clone()
-    const tiles = entries.flatMap((entry) => edge.append(hasher.leaf(entry)))
+    const tiles = commit.entries.flatMap((entry) => edge.append(hasher.leaf(entry)))
     await written
-    this.#clockBehind = behind
-    this.#state = { edge, time }
-    this.#unpublished.add(entries, tiles, openings)
-    return { first, entries }
+    this.#clockBehind = commit.clockBehind
+    this.#state = { edge, time: commit.time }
+    this.#unpublished.add(commit.entries, tiles, commit.openings)
+    return commit
   }
 
   /** Never throws: who waits for it is told, else `onFault`. Takes what is committed before its first await. */

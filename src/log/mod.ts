@@ -20,7 +20,8 @@ export {
   parseOpening,
   verifyOpening,
 } from './entry.ts'
-export { type Appended, Log, openLog, type OpenLogOptions, type Recovery } from './log.ts'
+export { type Appended, Log, type OpenLogOptions, type Recovery } from './log.ts'
+export { openLog } from './open_log.ts'
 export { memoryLogStorage } from './memory.ts'
 export {
   consistencyRanges,
