@@ -3,11 +3,10 @@
  * What is destroyed is overwritten in the file (`secure_delete`), and its rollback journal goes with the
  * transaction: there is no write-ahead log that would keep it. What disks and backups keep is beyond this.
  */
-import { DatabaseSync } from 'node:sqlite'
 import * as v from 'valibot'
-import { isSignetError, SignetError } from '../src/errors.ts'
-import { parseJson } from '../src/json.ts'
+import { SignetError } from '../src/errors.ts'
 import type { DataKeyLine, DataKeyRecord, DataKeyScope, DataKeyStore } from '../src/keys/mod.ts'
+import { attemptOn, openDatabase } from './sqlite.ts'
 
 export type {
   DataKeyLine,
@@ -47,22 +46,8 @@ const RecordSchema = v.strictObject({
  * for records that are none.
  */
 export function sqliteDataKeys(path: string): DataKeyStore & { close(): void } {
-  const attempt = <T>(work: () => T): T => {
-    try {
-      return work()
-    } catch (cause) {
-      if (isSignetError(cause, 'encoding_invalid')) throw cause
-      throw new SignetError('io_failed', 'the database of data keys does not work', {
-        where: path,
-        cause,
-      })
-    }
-  }
-  const database = attempt(() => {
-    const opened = new DatabaseSync(path)
-    opened.exec(SCHEMA)
-    return opened
-  })
+  const attempt = attemptOn(path, 'the database of data keys')
+  const database = attempt(() => openDatabase(path, SCHEMA))
   const get = database.prepare(
     'SELECT revision, records FROM data_keys WHERE tenant = ? AND purpose = ?',
   )
@@ -105,5 +90,5 @@ function keyOf({ tenant, purpose }: DataKeyScope): [string, string] {
 }
 
 function recordsOf(text: unknown): DataKeyRecord[] {
-  return v.parse(v.array(RecordSchema), parseJson(String(text), { what: 'data keys' }))
+  return v.parse(v.array(RecordSchema), JSON.parse(String(text)))
 }

@@ -3,10 +3,11 @@
  * own beside it (`….lock`), so that readers of other processes are not locked out. Write-ahead logging
  * with `synchronous = FULL`: a commit is one fsync.
  */
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import { type Bytes, owned } from '../src/bytes.ts'
 import { SignetError } from '../src/errors.ts'
 import type { Change, LogStorage, LogWriter } from '../src/log/mod.ts'
+import { attemptOn, openDatabase, transaction } from './sqlite.ts'
 import { takeLock } from './sqlite_lock.ts'
 
 export type { Bytes } from '../src/bytes.ts'
@@ -21,14 +22,17 @@ const SCHEMA = `
   CREATE TABLE IF NOT EXISTS journal (number INTEGER PRIMARY KEY AUTOINCREMENT, record BLOB NOT NULL);
 `
 
+const FAULTY = 'the database of the log'
+
 /** A log's storage in a database file, which is made if need be. `close` lets go of the file. */
 export function sqliteLogStorage(path: string): LogStorage & { close(): void } {
+  const attempt = attemptOn(path, FAULTY)
   let reading: DatabaseSync | undefined
   return {
     // deno-lint-ignore require-await -- a fault must reject, not throw
     async read(resource) {
-      return attempt(path, () => {
-        reading ??= openDatabase(path)
+      return attempt(() => {
+        reading ??= openDatabase(path, SCHEMA)
         const row = reading.prepare('SELECT bytes FROM resource WHERE path = ?').get(resource)
         return row === undefined ? undefined : owned(new Uint8Array(row.bytes as Uint8Array))
       })
@@ -37,7 +41,7 @@ export function sqliteLogStorage(path: string): LogStorage & { close(): void } {
     async lock() {
       const lock = takeLock(`${path}.lock`)
       try {
-        return attempt(path, () => sqliteWriter(path, openDatabase(path), lock.release))
+        return attempt(() => sqliteWriter(path, openDatabase(path, SCHEMA), lock.release))
       } catch (error) {
         lock.release()
         throw error
@@ -48,12 +52,6 @@ export function sqliteLogStorage(path: string): LogStorage & { close(): void } {
       reading = undefined
     },
   }
-}
-
-function openDatabase(path: string): DatabaseSync {
-  const database = new DatabaseSync(path)
-  database.exec(SCHEMA)
-  return database
 }
 
 function sqliteWriter(path: string, database: DatabaseSync, unlock: () => void): LogWriter {
@@ -93,17 +91,12 @@ function sqliteWriter(path: string, database: DatabaseSync, unlock: () => void):
       const last = newest.get()?.number as number | null
       const all = await changes
       check()
-      attempt(path, () => {
-        database.exec('BEGIN IMMEDIATE')
-        try {
+      attemptOn(path, FAULTY)(() =>
+        transaction(database, () => {
           all.forEach(write)
           if (last !== null) forget.run(last)
-          database.exec('COMMIT')
-        } catch (error) {
-          if (database.isTransaction) database.exec('ROLLBACK')
-          throw error
-        }
-      })
+        })
+      )
     },
     // deno-lint-ignore require-await -- a fault must reject, not throw
     async release() {
@@ -112,17 +105,5 @@ function sqliteWriter(path: string, database: DatabaseSync, unlock: () => void):
       database.close()
       unlock()
     },
-  }
-}
-
-function attempt<T>(path: string, work: () => T): T {
-  try {
-    return work()
-  } catch (cause) {
-    if (cause instanceof SignetError) throw cause
-    throw new SignetError('io_failed', 'the database of the log does not work', {
-      where: path,
-      cause,
-    })
   }
 }

@@ -1,7 +1,6 @@
 /** What a witness remembers, in a SQLite database: one row for each log, replaced only if it is as expected. */
-import { DatabaseSync } from 'node:sqlite'
-import { SignetError } from '../src/errors.ts'
 import type { WitnessStore } from '../src/log/mod.ts'
+import { attemptOn, openDatabase } from './sqlite.ts'
 
 const SCHEMA = `
   PRAGMA busy_timeout = 5000;
@@ -15,21 +14,8 @@ const SCHEMA = `
  * Errors: `io_failed`.
  */
 export function sqliteWitnessStore(path: string): WitnessStore & { close(): void } {
-  const attempt = <T>(work: () => T): T => {
-    try {
-      return work()
-    } catch (cause) {
-      throw new SignetError('io_failed', 'the database of the witness does not work', {
-        where: path,
-        cause,
-      })
-    }
-  }
-  const database = attempt(() => {
-    const opened = new DatabaseSync(path)
-    opened.exec(SCHEMA)
-    return opened
-  })
+  const attempt = attemptOn(path, 'the database of the witness')
+  const database = attempt(() => openDatabase(path, SCHEMA))
   const get = database.prepare('SELECT note FROM checkpoint WHERE origin = ?')
   // Each is one statement, so one transaction: nothing comes between looking and writing.
   const add = database.prepare('INSERT INTO checkpoint VALUES (?, ?) ON CONFLICT DO NOTHING')

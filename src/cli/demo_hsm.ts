@@ -1,12 +1,12 @@
 /** `signet demo hsm`: a model sealed by a token, by a KMS and by a composite of both, and what goes wrong with such. */
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import process from 'node:process'
 import { SignetError } from '../errors.ts'
 import type { Run } from './context.ts'
 import { type DemoKms, startKms } from './demo_kms.ts'
+import { inDemoHome } from './demo_home.ts'
 import { modelOfDemo } from './demo_seal.ts'
 import { stage } from './demo_stage.ts'
 
@@ -24,27 +24,24 @@ export async function demoHsm(
   run: Run,
   flags: { readonly model?: string; readonly keep?: boolean },
 ): Promise<number> {
-  const home = mkdtempSync(join(tmpdir(), 'signet-hsm-'))
-  const here = process.cwd()
+  const source = flags.model && resolve(flags.model)
   const before = ENVIRONMENT.map((name) => [name, process.env[name]] as const)
   let kms: DemoKms | undefined
   try {
-    cpSync(flags.model ?? modelOfDemo(home), join(home, 'model'), { recursive: true })
-    process.chdir(home) // so that the commands shown are short
-    makeToken(home)
-    kms = await startKms()
-    process.env.AWS_ACCESS_KEY_ID = process.env.AWS_SECRET_ACCESS_KEY = 'demo'
-    process.env.AWS_REGION = 'eu-west-1'
-    return await play(run, kms)
+    return await inDemoHome(run, flags, async (home) => {
+      cpSync(source ?? modelOfDemo(home), 'model', { recursive: true })
+      makeToken(home)
+      kms = await startKms()
+      process.env.AWS_ACCESS_KEY_ID = process.env.AWS_SECRET_ACCESS_KEY = 'demo'
+      process.env.AWS_REGION = 'eu-west-1'
+      return await play(run, kms)
+    })
   } finally {
     kms?.close()
-    process.chdir(here)
     for (const [name, value] of before) {
       if (value === undefined) delete process.env[name]
       else process.env[name] = value
     }
-    if (flags.keep) run.say(`kept in ${home}`)
-    else rmSync(home, { recursive: true, force: true })
   }
 }
 

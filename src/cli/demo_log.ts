@@ -1,34 +1,19 @@
 /** `signet demo log`: a log under load whose writer is killed, a proof, and three ways to cheat. */
-import {
-  cpSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import process from 'node:process'
 import type { Run } from './context.ts'
+import { inDemoHome } from './demo_home.ts'
 import { self } from './demo_self.ts'
 import { stage } from './demo_stage.ts'
 
 /** Runs the demo; 0 only if nothing acknowledged was lost and every cheat was noticed. */
 export async function demoLog(run: Run, flags: { readonly keep?: boolean }): Promise<number> {
-  const home = mkdtempSync(join(tmpdir(), 'signet-demo-'))
-  const here = process.cwd()
   const script = resolve(process.argv[1] ?? '')
-  try {
-    process.chdir(home) // so that the commands shown are short, and work when typed
+  return await inDemoHome(run, flags, () => {
     writeFileSync('passphrase', 'correct horse battery staple\n', { mode: 0o600 })
-    return await play(run, script)
-  } finally {
-    process.chdir(here)
-    if (flags.keep) run.say(`kept in ${home}`)
-    else rmSync(home, { recursive: true, force: true })
-  }
+    return play(run, script)
+  })
 }
 
 async function play(run: Run, script: string): Promise<number> {

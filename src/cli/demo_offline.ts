@@ -1,8 +1,7 @@
 /** `signet demo offline`: authority from a person, work without a network, and a revocation that comes with the sync. */
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import process from 'node:process'
 import { isSignetError } from '../errors.ts'
 import {
@@ -16,6 +15,7 @@ import {
 import { generateKey } from '../keys/mod.ts'
 import { ALGORITHMS } from '../algorithms.ts'
 import type { Run } from './context.ts'
+import { inDemoHome } from './demo_home.ts'
 import { decide, type DemoServer, startServer } from './demo_server.ts'
 import { type Stage, stage } from './demo_stage.ts'
 import { configOf, withParts } from './device_folder.ts'
@@ -26,18 +26,11 @@ const PAY = 'payments:transfer'
 
 /** Runs the demo; 0 only if every step went as promised. */
 export async function demoOffline(run: Run, flags: { readonly keep?: boolean }): Promise<number> {
-  const home = mkdtempSync(join(tmpdir(), 'signet-demo-'))
-  const here = process.cwd()
   const script = resolve(process.argv[1] ?? '')
-  try {
-    process.chdir(home) // so that the commands shown are short, and work when typed
+  return await inDemoHome(run, flags, () => {
     writeFileSync('passphrase', PASSPHRASE + '\n', { mode: 0o600 })
-    return await play(run, script)
-  } finally {
-    process.chdir(here)
-    if (flags.keep) run.say(`kept in ${home}`)
-    else rmSync(home, { recursive: true, force: true })
-  }
+    return play(run, script)
+  })
 }
 
 async function play(run: Run, script: string): Promise<number> {

@@ -1,20 +1,12 @@
 /** `signet demo seal`: keys, a sealed model, and five attacks on it. */
 import { spawnSync } from 'node:child_process'
-import {
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { cpSync, existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import process from 'node:process'
 import { SignetError } from '../errors.ts'
 import type { Run } from './context.ts'
+import { inDemoHome } from './demo_home.ts'
 import { stage } from './demo_stage.ts'
 
 /** The real model: the weights of face-api, 13 MB in 15 files, MIT. */
@@ -26,19 +18,12 @@ export async function demoSeal(
   run: Run,
   flags: { readonly model?: string; readonly keep?: boolean },
 ): Promise<number> {
-  const home = mkdtempSync(join(tmpdir(), 'signet-demo-'))
-  const here = process.cwd()
-  try {
-    const source = flags.model ?? modelOfDemo(home)
-    cpSync(source, join(home, 'model'), { recursive: true })
-    process.chdir(home) // so that the commands shown are short, and work when typed
+  const source = flags.model && resolve(flags.model)
+  return await inDemoHome(run, flags, (home) => {
+    cpSync(source ?? modelOfDemo(home), 'model', { recursive: true })
     writeFileSync('passphrase', 'correct horse battery staple\n', { mode: 0o600 })
-    return await play(run)
-  } finally {
-    process.chdir(here)
-    if (flags.keep) run.say(`kept in ${home}`)
-    else rmSync(home, { recursive: true, force: true })
-  }
+    return play(run)
+  })
 }
 
 async function play(run: Run): Promise<number> {
