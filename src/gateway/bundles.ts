@@ -4,8 +4,9 @@
  */
 import { SignetError } from '../errors.ts'
 import type { VerifiedRequest } from '../envelope/mod.ts'
+import { deviceKey } from './device_keys.ts'
 import { headOf } from './device_log.ts'
-import { deviceKey, nextBundle } from './issue.ts'
+import { nextBundle } from './issue.ts'
 import type { BundleRecord } from './records.ts'
 import { bundleStanding, requireActive } from './standing.ts'
 import { retrying, type Stored } from './store.ts'

@@ -20,11 +20,11 @@ import type { PublicKey } from '../keys/mod.ts'
 import { readAsked, scopeOf } from './asked.ts'
 import { agentToGrant } from './authorize.ts'
 import { type Form, required } from './body.ts'
+import { confirmationKey } from './device_keys.ts'
 import { newBundle, newGrant } from './issue.ts'
 import type { Asked, GrantRecord } from './records.ts'
 import { grantStanding, requireActive, requireValid } from './standing.ts'
 import type { Stored } from './store.ts'
-import { confirmationKey } from './token.ts'
 import { json, type World } from './world.ts'
 
 /** The type of a chain of tokens. The draft registers none; RFC 8693 §3 says how such names look. */

@@ -1,11 +1,10 @@
 /** Grants and bundles as records: the tokens are signed first, and count once the records are kept. */
 import { parseJws } from '../envelope/mod.ts'
 import { fromUtf8 } from '../bytes.ts'
-import { SignetError } from '../errors.ts'
 import { type AcknowledgedHead, issueGrant, type LimitsJson, sealBundle } from '../grants/mod.ts'
 import type { ToolsJson } from '../grants/mod.ts'
-import { fromJwk, type PublicKey, publicKey } from '../keys/mod.ts'
-import type { JsonObject } from '../json.ts'
+import type { PublicKey } from '../keys/mod.ts'
+import { deviceKey } from './device_keys.ts'
 import { newId } from './ids.ts'
 import type { Asked, BundleRecord, GrantRecord } from './records.ts'
 import { newPlace, statusListToken, statusRef } from './status.ts'
@@ -130,18 +129,4 @@ async function seal(
 /** The name of a device's log: one for all of its bundles. */
 export function logOrigin(world: World, device: string): string {
   return `${new URL(world.issuer).host}/devices/${device}`
-}
-
-/** A device's key of its JWK. Errors: `jwk_malformed`, `algorithm_unsupported`, `key_exposed`, `key_usage`. */
-export async function deviceKey(jwk: JsonObject): Promise<PublicKey> {
-  const { algorithm, publicKey: raw, privateKey } = fromJwk(jwk)
-  if (privateKey !== undefined) {
-    throw new SignetError('key_exposed', 'the private half of the key was sent', {
-      remedy: 'throw the key away, make a new one, and send its public half',
-    })
-  }
-  if (algorithm.name !== 'Ed25519') {
-    throw new SignetError('key_usage', 'the key of a device is Ed25519')
-  }
-  return await publicKey(algorithm, raw)
 }
