@@ -8,27 +8,36 @@ import { listing } from './paging.ts'
 import { newSignInCode } from './principals.ts'
 import type { AgentRecord } from './records.ts'
 import { resumeAgent, suspendAgent } from './standing.ts'
-import { json, type Routes } from './world.ts'
+import { retrying, type Stored } from './store.ts'
+import { json, type Routes, type World } from './world.ts'
 
+const TakesFromSchema = v.pipe(v.array(v.pipe(v.string(), v.maxLength(100))), v.maxLength(100))
 const AgentSchema = v.strictObject({
   name: v.pipe(v.string(), v.minLength(1), v.maxLength(100)),
   description: v.optional(v.pipe(v.string(), v.maxLength(1000))),
   redirect_uris: v.pipe(v.array(v.pipe(v.string(), v.maxLength(2000))), v.maxLength(20)),
   tools: v.optional(v.pipe(v.array(v.pipe(v.string(), v.minLength(1))), v.maxLength(1000))),
+  takes_from: v.optional(TakesFromSchema),
 })
+const UpdateSchema = v.strictObject({ takes_from: TakesFromSchema })
 const SignInSchema = v.strictObject({ principal: v.string() })
 
-/** `/admin/agents…`, `POST /admin/sign-in-codes`. */
+/** `/admin/agents…` (`PATCH` sets `takes_from`, and nothing else), `POST /admin/sign-in-codes`. */
 export const agentRoutes: Routes = (app, world) => {
   app.post('/admin/agents', async (c) => {
     await operatorOf(world, c.req.raw)
-    const { redirect_uris: redirectUris, ...rest } = await readJson(c.req.raw, AgentSchema)
+    const { redirect_uris: redirectUris, takes_from: takesFrom, ...rest } = await readJson(
+      c.req.raw,
+      AgentSchema,
+    )
     redirectUris.forEach(checkRedirect)
+    await checkTakesFrom(world, takesFrom)
     const now = world.now()
     const record: AgentRecord = {
       id: newId('agent_', now * 1000),
       ...rest,
       redirectUris,
+      takesFrom,
       status: 'active',
       createdAt: now,
     }
@@ -41,9 +50,20 @@ export const agentRoutes: Routes = (app, world) => {
   })
   app.get('/admin/agents/:id', async (c) => {
     await operatorOf(world, c.req.raw)
-    const found = await world.store.records.get('agent', c.req.param('id'))
-    if (found === undefined) throw new SignetError('not_found', 'there is no such agent')
-    return json(agentJson(found.record))
+    return json(agentJson((await agentOf(world, c.req.param('id'))).record))
+  })
+  app.patch('/admin/agents/:id', async (c) => {
+    await operatorOf(world, c.req.raw)
+    const { takes_from: takesFrom } = await readJson(c.req.raw, UpdateSchema)
+    await checkTakesFrom(world, takesFrom)
+    return json(
+      await retrying(async () => {
+        const { record, version } = await agentOf(world, c.req.param('id'))
+        const changed = { ...record, takesFrom }
+        await world.store.commit([{ put: 'agent', record: changed, version }])
+        return agentJson(changed)
+      }),
+    )
   })
   app.post('/admin/agents/:id/suspend', async (c) => {
     await operatorOf(world, c.req.raw)
@@ -61,6 +81,22 @@ export const agentRoutes: Routes = (app, world) => {
     const code = await newSignInCode(world.store, principal, world.now())
     const link = `${world.issuer}/sign-in?${new URLSearchParams({ code })}`
     return json({ principal, code, link }, 201)
+  })
+}
+
+async function agentOf(world: World, id: string): Promise<Stored<AgentRecord>> {
+  const found = await world.store.records.get('agent', id)
+  if (found !== undefined) return found
+  throw new SignetError('not_found', 'there is no such agent')
+}
+
+/** A name that is mistyped would allow nothing, and one that is free could be somebody's later. */
+async function checkTakesFrom(world: World, ids: readonly string[] = []): Promise<void> {
+  const found = await Promise.all(ids.map((id) => world.store.records.get('agent', id)))
+  if (!found.includes(undefined)) return
+  throw new SignetError('request_malformed', 'takes_from names an agent that is not registered', {
+    where: 'takes_from',
+    remedy: 'name agents by their id, agent_…',
   })
 }
 
@@ -84,7 +120,7 @@ function checkRedirect(text: string): void {
 }
 
 function agentJson(record: AgentRecord): object {
-  const { id, name, description, status, redirectUris, tools, createdAt } = record
+  const { id, name, description, status, redirectUris, tools, takesFrom = [], createdAt } = record
   return {
     id,
     name,
@@ -92,6 +128,7 @@ function agentJson(record: AgentRecord): object {
     status,
     redirect_uris: redirectUris,
     tools,
+    takes_from: takesFrom,
     created_at: createdAt,
   }
 }

@@ -22,7 +22,7 @@ import { agentToGrant } from './authorize.ts'
 import { type Form, required } from './body.ts'
 import { confirmationKey } from './device_keys.ts'
 import { newBundle, newGrant } from './issue.ts'
-import type { Asked, GrantRecord } from './records.ts'
+import type { AgentRecord, Asked, GrantRecord } from './records.ts'
 import { grantStanding, requireActive, requireValid } from './standing.ts'
 import type { Stored } from './store.ts'
 import { json, type World } from './world.ts'
@@ -32,8 +32,9 @@ export const CHAIN_TYPE = 'urn:ietf:params:oauth:token-type:aat'
 
 /**
  * Exchanges a chain for a narrower grant. `holder` signed the request. Form: `subject_token` (the chain, a token a
- * line), `subject_token_type`, `client_id` (the agent it goes to), `req_cnf` (its key), `holder_cnf` (the holder's
- * key), and what is asked for. Errors: `grant_widened`, `policy_denied`, those of `verifyGrant` and of `readAsked`.
+ * line), `subject_token_type`, `client_id` (the agent it goes to: the grant's own, or one that takes from it),
+ * `req_cnf` (its key), `holder_cnf` (the holder's key), and what is asked for. Errors: `grant_widened`,
+ * `policy_denied`, those of `verifyGrant` and of `readAsked`.
  */
 export async function exchange(world: World, form: Form, holder: PublicKey): Promise<Response> {
   if (required(form, 'subject_token_type') !== CHAIN_TYPE) {
@@ -53,9 +54,10 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
       remedy: 'its holder passes it on: signet grant narrow',
     })
   }
-  const { agent, keep } = await agentToGrant(world, required(form, 'client_id'))
-  const key = await confirmationKey(form, 'req_cnf')
   const { record: parent, version } = stored
+  const { agent, keep } = await agentToGrant(world, required(form, 'client_id'))
+  requireTaking(agent, parent.agent)
+  const key = await confirmationKey(form, 'req_cnf')
   const asked = within(grant, parent, readAsked(form, agent, world.ceilings), world.now())
   const origin = { agent: agent.id, principal: parent.principal, parent: parent.id }
   const child = await newGrant(world, origin, asked, key)
@@ -78,6 +80,19 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
     grant_id: child.id,
     bundle_id: bundle.id,
     bundle: bundle.jws,
+  })
+}
+
+/**
+ * The holder alone says to whom a grant goes, and agents have no keys with which they could agree: what stands under
+ * an agent's name is made of its own grants, or of those of an agent from which the operator lets it take some.
+ */
+function requireTaking(agent: AgentRecord, from: string): void {
+  if (agent.id === from || agent.takesFrom?.includes(from) === true) return
+  throw new SignetError('policy_denied', 'the agent takes no grants that are made of this one', {
+    where: 'client_id',
+    remedy:
+      'name the agent that the grant is for, or have the operator add it to takes_from of the other',
   })
 }
 

@@ -20,6 +20,11 @@ export interface AgentRecord {
   readonly redirectUris: readonly string[]
   /** Tools that may be asked for. Undefined: any. */
   readonly tools?: readonly string[] | undefined
+  /**
+   * From which agents it takes grants that were made of theirs, besides its own. Undefined: from none, so that nobody
+   * puts a grant under the name of an agent that took no part.
+   */
+  readonly takesFrom?: readonly string[] | undefined
   /** Whose agent it is, where several share a server. */
   readonly tenant?: string | undefined
   /** When it was registered. */
