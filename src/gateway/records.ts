@@ -171,7 +171,7 @@ export interface BundleRecord {
 export interface LogRecord {
   /** Thumbprint of the device's key; its entries are kept under the same name. A device has one log for all bundles. */
   readonly id: string
-  /** What the sync protocol needs to go on: origin, size, root, newest checkpoint. */
+  /** What the sync protocol needs to go on: size, bytes of all entries, root, newest checkpoint. */
   readonly state: JsonObject
   /** When something of it came last. */
   readonly seenAt: number
