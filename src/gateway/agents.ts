@@ -1,14 +1,14 @@
 /** What the operator does with agents and with people: register, suspend, let in. */
 import * as v from 'valibot'
 import { SignetError } from '../errors.ts'
+import { viewRoutes } from './admin.ts'
 import { readJson } from './body.ts'
 import { newId } from './ids.ts'
 import { operatorOf } from './operators.ts'
-import { listing } from './paging.ts'
 import { newSignInCode } from './principals.ts'
 import type { AgentRecord } from './records.ts'
 import { resumeAgent, suspendAgent } from './standing.ts'
-import { retrying, type Stored } from './store.ts'
+import { existing, retrying } from './store.ts'
 import { json, type Routes, type World } from './world.ts'
 
 const TakesFromSchema = v.pipe(v.array(v.pipe(v.string(), v.maxLength(100))), v.maxLength(100))
@@ -20,6 +20,10 @@ const AgentSchema = v.strictObject({
   takes_from: v.optional(TakesFromSchema),
 })
 const UpdateSchema = v.strictObject({ takes_from: TakesFromSchema })
+const VERBS = [
+  ['suspend', suspendAgent, 'suspended'],
+  ['resume', resumeAgent, 'active'],
+] as const
 const SignInSchema = v.strictObject({ principal: v.string() })
 
 /** `/admin/agents…` (`PATCH` sets `takes_from`, and nothing else), `POST /admin/sign-in-codes`. */
@@ -44,37 +48,29 @@ export const agentRoutes: Routes = (app, world) => {
     await world.store.commit([{ put: 'agent', record, version: 0 }])
     return json(agentJson(record), 201, { location: `/admin/agents/${record.id}` })
   })
-  app.get('/admin/agents', async (c) => {
-    await operatorOf(world, c.req.raw)
-    return await listing(world, c.req.raw, 'agent', undefined, agentJson)
-  })
-  app.get('/admin/agents/:id', async (c) => {
-    await operatorOf(world, c.req.raw)
-    return json(agentJson((await agentOf(world, c.req.param('id'))).record))
-  })
+  viewRoutes(app, world, 'agent', { show: agentJson })
   app.patch('/admin/agents/:id', async (c) => {
     await operatorOf(world, c.req.raw)
     const { takes_from: takesFrom } = await readJson(c.req.raw, UpdateSchema)
     await checkTakesFrom(world, takesFrom)
+    const { records } = world.store
     return json(
       await retrying(async () => {
-        const { record, version } = await agentOf(world, c.req.param('id'))
+        const { record, version } = await existing(records, 'agent', c.req.param('id'))
         const changed = { ...record, takesFrom }
         await world.store.commit([{ put: 'agent', record: changed, version }])
         return agentJson(changed)
       }),
     )
   })
-  app.post('/admin/agents/:id/suspend', async (c) => {
-    await operatorOf(world, c.req.raw)
-    await suspendAgent(world, c.req.param('id'), 'operator')
-    return json({ id: c.req.param('id'), status: 'suspended' })
-  })
-  app.post('/admin/agents/:id/resume', async (c) => {
-    await operatorOf(world, c.req.raw)
-    await resumeAgent(world, c.req.param('id'), 'operator')
-    return json({ id: c.req.param('id'), status: 'active' })
-  })
+  for (const [verb, work, status] of VERBS) {
+    app.post(`/admin/agents/:id/${verb}`, async (c) => {
+      await operatorOf(world, c.req.raw)
+      const id = c.req.param('id')
+      await work(world, id, 'operator')
+      return json({ id, status })
+    })
+  }
   app.post('/admin/sign-in-codes', async (c) => {
     await operatorOf(world, c.req.raw)
     const { principal } = await readJson(c.req.raw, SignInSchema)
@@ -82,12 +78,6 @@ export const agentRoutes: Routes = (app, world) => {
     const link = `${world.issuer}/sign-in?${new URLSearchParams({ code })}`
     return json({ principal, code, link }, 201)
   })
-}
-
-async function agentOf(world: World, id: string): Promise<Stored<AgentRecord>> {
-  const found = await world.store.records.get('agent', id)
-  if (found !== undefined) return found
-  throw new SignetError('not_found', 'there is no such agent')
 }
 
 /** A name that is mistyped would allow nothing, and one that is free could be somebody's later. */

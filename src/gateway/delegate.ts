@@ -17,15 +17,15 @@ import {
 import { parseJws } from '../envelope/mod.ts'
 import { isObject, parseJson } from '../json.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { readAsked, scopeOf } from './asked.ts'
+import { readAsked } from './asked.ts'
 import { agentToGrant } from './authorize.ts'
 import { type Form, required } from './body.ts'
 import { confirmationKey } from './device_keys.ts'
-import { newBundle, newGrant } from './issue.ts'
+import { newBundle, newGrant, tokenAnswer } from './issue.ts'
 import type { AgentRecord, Asked, GrantRecord } from './records.ts'
 import { grantStanding, requireActive, requireValid } from './standing.ts'
 import type { Stored } from './store.ts'
-import { json, type World } from './world.ts'
+import type { World } from './world.ts'
 
 /** The type of a chain of tokens. The draft registers none; RFC 8693 §3 says how such names look. */
 export const CHAIN_TYPE = 'urn:ietf:params:oauth:token-type:aat'
@@ -71,16 +71,7 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
     { put: 'grant', record: child, version: 0 },
     { put: 'bundle', record: bundle, version: 0 },
   ])
-  return json({
-    access_token: child.token,
-    issued_token_type: CHAIN_TYPE,
-    token_type: 'aat',
-    expires_in: child.expiresAt - world.now(),
-    scope: scopeOf(asked),
-    grant_id: child.id,
-    bundle_id: bundle.id,
-    bundle: bundle.jws,
-  })
+  return tokenAnswer(world, child, bundle, { issued_token_type: CHAIN_TYPE })
 }
 
 /**

@@ -4,26 +4,18 @@ import { fromUtf8 } from '../bytes.ts'
 import { type AcknowledgedHead, issueGrant, type LimitsJson, sealBundle } from '../grants/mod.ts'
 import type { ToolsJson } from '../grants/mod.ts'
 import type { PublicKey } from '../keys/mod.ts'
+import { scopeOf } from './asked.ts'
 import { deviceKey } from './device_keys.ts'
 import { newId } from './ids.ts'
 import type { Asked, BundleRecord, GrantRecord } from './records.ts'
 import { newPlace, statusListToken, statusRef } from './status.ts'
-import type { World } from './world.ts'
+import { json, type World } from './world.ts'
 
 /** How far clocks of devices may differ, seconds. */
 const SKEW = 60
 
 /** To whom a grant goes, and why. */
-export interface GrantOrigin {
-  /** The agent. */
-  readonly agent: string
-  /** On whose behalf. */
-  readonly principal: string
-  /** The request that was approved. */
-  readonly request?: string | undefined
-  /** The grant that it is narrowed from. */
-  readonly parent?: string | undefined
-}
+export type GrantOrigin = Pick<GrantRecord, 'agent' | 'principal' | 'request' | 'parent'>
 
 /** Signs a grant. The record is not kept yet. Errors: those of `issueGrant`. */
 export async function newGrant(
@@ -82,6 +74,25 @@ export async function newBundle(
     status: 'active',
     ...sealed,
   }
+}
+
+/** What the token endpoint answers (RFC 6749 §5.1, RFC 8693 §2.2.1) with a grant and its bundle. */
+export function tokenAnswer(
+  world: World,
+  grant: GrantRecord,
+  bundle: BundleRecord,
+  more: object = {},
+): Response {
+  return json({
+    access_token: grant.token,
+    token_type: 'aat',
+    expires_in: grant.expiresAt - world.now(),
+    scope: scopeOf(grant.asked),
+    grant_id: grant.id,
+    bundle_id: bundle.id,
+    bundle: bundle.jws,
+    ...more,
+  })
 }
 
 /** Seals the next generation of a bundle, with what is known now. The record is not kept yet. */

@@ -7,17 +7,16 @@
  */
 import { SignetError } from '../errors.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { scopeOf } from './asked.ts'
 import { agentToGrant } from './authorize.ts'
 import { field, type Form, parseForm, readBody, required, requireType } from './body.ts'
 import { exchange } from './delegate.ts'
 import { confirmationKey } from './device_keys.ts'
 import { digestOf } from './ids.ts'
-import { newBundle, newGrant } from './issue.ts'
+import { newBundle, newGrant, tokenAnswer } from './issue.ts'
 import type { RequestRecord } from './records.ts'
 import { revokeGrant } from './standing.ts'
 import { retrying, type Stored } from './store.ts'
-import { askedOf, json, type Routes, type World } from './world.ts'
+import { askedOf, type Routes, type World } from './world.ts'
 
 type GrantType = (world: World, form: Form, holder: PublicKey) => Promise<Response>
 
@@ -71,15 +70,7 @@ async function redeem(world: World, form: Form, holder: PublicKey): Promise<Resp
       { put: 'grant', record: grant, version: 0 },
       { put: 'bundle', record: bundle, version: 0 },
     ])
-    return json({
-      access_token: grant.token,
-      token_type: 'aat',
-      expires_in: grant.expiresAt - world.now(),
-      scope: scopeOf(grant.asked),
-      grant_id: grant.id,
-      bundle_id: bundle.id,
-      bundle: bundle.jws,
-    })
+    return tokenAnswer(world, grant, bundle)
   })
 }
 

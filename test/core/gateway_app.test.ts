@@ -141,6 +141,7 @@ test("the operator's routes are for the operator alone", async () => {
     ['GET', '/admin/agents'],
     ['POST', '/admin/agents'],
     ['GET', '/admin/agents/x'],
+    ['PATCH', '/admin/agents/x'],
     ['POST', '/admin/agents/x/suspend'],
     ['POST', '/admin/agents/x/resume'],
     ['POST', '/admin/sign-in-codes'],
@@ -153,6 +154,7 @@ test("the operator's routes are for the operator alone", async () => {
     ['GET', `/admin/bundles/${id}/audit`],
     ['GET', `/admin/bundles/${id}/verdicts`],
     ['GET', '/admin/findings'],
+    ['GET', '/admin/findings/x'],
   ] as const
   const wrong = ['', 'Bearer', 'Bearer x', `Basic ${at.operator}`, `Bearer ${at.operator}x`]
   for (const [method, path] of routes) {

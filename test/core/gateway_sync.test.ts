@@ -186,6 +186,11 @@ test('a log that forked, went back or was replaced is answered so, and kept as a
   await sync(at, who, id, await message(other)) // once more: no second finding
   const { items } = await bodyOf(await asOperator(at, 'GET', `/admin/findings?bundle=${id}`))
   assert.equal(items.length, 2)
+  assert.deepEqual(
+    await bodyOf(await asOperator(at, 'GET', `/admin/findings/${items[0].id}`)),
+    items[0],
+  )
+  await refused(asOperator(at, 'GET', '/admin/findings/none'), 404, 'not_found')
   assert.equal(items[0].known.size, 5)
   assert.equal(items[0].known.root, toBase64((await log.checkpoint()).root))
   assert.match(items[0].evidence, /^gateway\.example\/devices\//)
