@@ -1,6 +1,6 @@
 /** A device's log in the gateway's store: entries just as they came, and one head. */
 import { fromBase64, toBase64 } from '../bytes.ts'
-import { isSignetError } from '../errors.ts'
+import { isSignetError, SignetError } from '../errors.ts'
 import {
   bytesOf,
   parseSyncMessage,
@@ -141,9 +141,17 @@ export interface Evidence {
   readonly right: readonly string[]
 }
 
-/** Out of a message, before it is verified; used only once it is. */
+/** Characters. A note may carry signatures that nobody looks at, and this one is kept. */
+const MAX_CHECKPOINT = 16 * 1024
+
+/** Out of a message, before it is verified; used only once it is. Errors: `sync_malformed`, `too_large`, those of JSON. */
 export function evidenceIn(body: Uint8Array): Evidence {
-  const { head, range } = parseSyncMessage(body)
+  const evidence = evidenceOf(parseSyncMessage(body))
+  if (evidence.checkpoint.length <= MAX_CHECKPOINT) return evidence
+  throw new SignetError('sync_malformed', 'sync: its checkpoint is too long')
+}
+
+function evidenceOf({ head, range }: ReturnType<typeof parseSyncMessage>): Evidence {
   if (head.probe !== undefined) return { checkpoint: head.probe.checkpoint, right: [] }
   const line = parseJson(range.subarray(0, Math.max(0, range.indexOf(10))), { what: 'log range' })
   const { checkpoint, right }: JsonObject = isObject(line) ? line : {}

@@ -39,8 +39,10 @@ export async function message(
   from = 0,
   to?: number,
   generation = 1,
+  more = '',
 ): Promise<Uint8Array> {
-  const head = await log.checkpoint()
+  const made = await log.checkpoint()
+  const head = { ...made, note: made.note + more }
   const parts: Uint8Array[] = []
   for await (const part of exportRange(log.view(), { start: from, end: to ?? head.size }, head)) {
     parts.push(part)

@@ -95,7 +95,13 @@ test('sync refuses messages that are none, and takes nothing of them', async () 
   const flipped = good.slice()
   flipped[good.length - 20]! ^= 1
   const foreign = await message(await logOf(other, 3, at.now))
+  // A note with a signature that nobody asked for still verifies; no more than a few are kept.
+  const stuffed = async (length: number) => {
+    const signature = `— x.example ${toBase64(new Uint8Array(length))}\n`
+    return await message(await logOf(who, 3, at.now), 0, 3, 1, signature)
+  }
   const cases: [Uint8Array, number, string][] = [
+    [await stuffed(16 * 1024), 400, 'sync_malformed'],
     [new Uint8Array(), 400, 'sync_malformed'],
     [new TextEncoder().encode('{}\n'), 400, 'sync_malformed'],
     [new TextEncoder().encode('\n\n'), 400, 'sync_malformed'],
@@ -107,6 +113,7 @@ test('sync refuses messages that are none, and takes nothing of them', async () 
     await refused(asDevice(at, who, 'POST', path, body), status, code)
   }
   assert.equal(await at.store.logs.size(who.key.publicKey.id), 0)
+  assert.equal((await sync(at, who, id, await stuffed(100))).acknowledged.size, 3)
 })
 
 test('sync takes each entry once, however often and in whatever pieces it comes', async () => {
