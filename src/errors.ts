@@ -157,6 +157,7 @@ export const ERROR_KINDS = {
   device_unenrolled: 'policy',
   sync_backlog: 'policy',
   sync_refused: 'policy',
+  log_quota: 'policy',
   grant_holder: 'policy',
   grant_revoked: 'policy',
   grant_suspended: 'policy',

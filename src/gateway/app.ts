@@ -40,7 +40,10 @@ export interface GatewayOptions {
   readonly decide?: Decide | undefined
   /** How people sign in. Default: one-time codes. */
   readonly principals?: PrincipalAuthenticator | undefined
-  /** What is given at most. Default: 90 days, 7 days without contact, depth 8. */
+  /**
+   * What is given and kept at most, whole numbers. Default: 90 days, 7 days without contact, depth 8; of one device's log
+   * 10 million entries and 2 GiB.
+   */
   readonly ceilings?: Partial<Ceilings> | undefined
   /** Requests per minute of one client. */
   readonly rates?: Partial<Rates> | undefined
@@ -62,7 +65,13 @@ export interface RequestInfo {
 export type Gateway = (request: Request, info?: RequestInfo) => Promise<Response>
 
 const DAY = 86_400
-const CEILINGS: Ceilings = { duration: 90 * DAY, offlineAge: 7 * DAY, maxDepth: 8 }
+const CEILINGS: Ceilings = {
+  duration: 90 * DAY,
+  offlineAge: 7 * DAY,
+  maxDepth: 8,
+  logEntries: 10_000_000,
+  logBytes: 2 * 1024 ** 3,
+}
 /** More fields, or longer ones, than any client of ours sends. */
 const MAX_FIELDS = 64
 const MAX_URL = 8192
@@ -148,7 +157,7 @@ function worldOf(options: GatewayOptions, clients: WeakMap<Request, string>): Wo
     store,
     decide: options.decide ?? (() => ({ effect: 'ask' })),
     principals: options.principals ?? codePrincipals(store, issuer, now),
-    ceilings: { ...CEILINGS, ...options.ceilings },
+    ceilings: ceilingsOf(options.ceilings),
     now,
     count: (request, kind) => limit(clients.get(request) ?? '', kind, now()),
     urlOf,
@@ -159,6 +168,14 @@ function worldOf(options: GatewayOptions, clients: WeakMap<Request, string>): Wo
       return await verifiedParts({ method, headers, body, url: urlOf(request) }, keyOf)
     },
   }
+}
+
+/** What is compared with something that is no number bounds nothing. */
+function ceilingsOf(given: Partial<Ceilings> = {}): Ceilings {
+  const set = Object.entries(given).filter(([, value]) => value !== undefined)
+  const wrong = set.find(([, value]) => !Number.isSafeInteger(value) || value < 0)
+  if (wrong === undefined) return { ...CEILINGS, ...Object.fromEntries(set) }
+  throw new SignetError('usage_invalid', `the ceiling ${wrong[0]} is no whole number from 0 on`)
 }
 
 /** Links, cookies and signatures all name the issuer, so it must be what the world calls the server by. */

@@ -20,6 +20,7 @@ import type { Ceilings } from './world.ts'
 const DAY = 86_400
 /** Anybody can push a request; it is kept, and a person has to read it. */
 const MAX_DETAILS_BYTES = 32 * 1024
+const MAX_URI = 2000
 
 /**
  * Reads and checks what is asked for. Constraints and limits must be ones that every verifier of ours understands.
@@ -61,7 +62,11 @@ function readTools(form: Form): JsonObject {
   if ((scope === undefined) === (details === undefined)) {
     throw malformed('exactly one of scope and authorization_details must be given', 'scope')
   }
-  if (scope !== undefined) return { ...scopesToTools(parseScopeText(scope)) }
+  if (scope !== undefined) {
+    const tools = { ...scopesToTools(parseScopeText(scope)) }
+    parseCapability(tools) // no more than a grant may have
+    return tools
+  }
   const list = parseJson(details!, {
     what: 'authorization_details',
     maxDepth: 40,
@@ -80,7 +85,7 @@ function readTools(form: Form): JsonObject {
 function readObject(form: Form, name: string): JsonObject | undefined {
   const text = field(form, name)
   if (text === undefined) return undefined
-  const value = parseJson(text, { what: name, maxDepth: 16 })
+  const value = parseJson(text, { what: name, maxDepth: 16, maxBytes: MAX_DETAILS_BYTES })
   if (isObject(value)) return value
   throw malformed('it is no JSON object', name)
 }
@@ -89,7 +94,8 @@ function readAudience(form: Form): readonly string[] | undefined {
   const audience = [...form.get('resource') ?? []]
   if (audience.length === 0) return undefined
   // RFC 8707 §2: absolute, without fragment.
-  const isWrong = (text: string) => URL.parse(text) === null || text.includes('#')
+  const isWrong = (text: string) =>
+    text.length > MAX_URI || URL.parse(text) === null || text.includes('#')
   if (audience.length > 16 || audience.some(isWrong)) {
     throw malformed('a resource is no absolute URI, or there are too many', 'resource')
   }

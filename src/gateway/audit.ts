@@ -8,6 +8,7 @@ import { SignetError } from '../errors.ts'
 import { canonicalize } from '../json.ts'
 import { pagesOf } from './device_log.ts'
 import { operatorOf } from './operators.ts'
+import { existing } from './store.ts'
 import { json, type Routes, type World } from './world.ts'
 
 /** Longer entries are not shown: they are in the export. */
@@ -18,7 +19,7 @@ const NEWLINE = Uint8Array.of(10)
 export const auditRoutes: Routes = (app, world) => {
   app.get('/admin/bundles/:id/audit', async (c) => {
     await operatorOf(world, c.req.raw)
-    const device = await deviceOf(world, c.req.param('id'))
+    const { record: { device } } = await existing(world.store.records, 'bundle', c.req.param('id'))
     const found = await world.store.records.get('log', device)
     if (found === undefined) throw new SignetError('not_found', 'nothing of this log has come yet')
     const { size, checkpoint, right } = found.record.state
@@ -40,7 +41,7 @@ export const auditRoutes: Routes = (app, world) => {
   })
   app.get('/admin/bundles/:id/verdicts', async (c) => {
     await operatorOf(world, c.req.raw)
-    const device = await deviceOf(world, c.req.param('id'))
+    const { record: { device } } = await existing(world.store.records, 'bundle', c.req.param('id'))
     const items = []
     for await (const { index, entry } of everyEntry(world, device)) {
       if (entry.code === undefined) continue
@@ -49,12 +50,6 @@ export const auditRoutes: Routes = (app, world) => {
     }
     return json({ items })
   })
-}
-
-async function deviceOf(world: World, bundle: string): Promise<string> {
-  const found = await world.store.records.get('bundle', bundle)
-  if (found !== undefined) return found.record.device
-  throw new SignetError('not_found', 'there is no such bundle')
 }
 
 /** Page by page, so that a long log needs no memory; never more than the head says. */

@@ -2,13 +2,13 @@
  * What a device does with its bundles, signing each request with the key that they are bound to: list, get, refresh.
  * Another device's bundle is, to it, not there.
  */
-import { SignetError } from '../errors.ts'
 import type { VerifiedRequest } from '../envelope/mod.ts'
+import { deviceKey } from './device_keys.ts'
 import { headOf } from './device_log.ts'
-import { deviceKey, nextBundle } from './issue.ts'
+import { nextBundle } from './issue.ts'
 import type { BundleRecord } from './records.ts'
 import { bundleStanding, requireActive } from './standing.ts'
-import { retrying, type Stored } from './store.ts'
+import { existing, retrying, type Stored } from './store.ts'
 import { json, type Routes, type World } from './world.ts'
 
 /** `GET /bundles`, `GET /bundles/:id`, `POST /bundles/:id/refresh`. */
@@ -59,8 +59,7 @@ export async function ownBundle(
 
 /** The next generation of a bundle, kept. Errors: `policy_denied` if it no longer counts, `store_conflict`. */
 export async function refreshed(world: World, id: string): Promise<BundleRecord> {
-  const stored = await world.store.records.get('bundle', id)
-  if (stored === undefined) throw new SignetError('not_found', 'there is no such bundle')
+  const stored = await existing(world.store.records, 'bundle', id)
   requireActive(await bundleStanding(world, stored.record), 'the bundle')
   const grant = (await world.store.records.get('grant', stored.record.grant))!.record
   const head = await headOf(world.store, stored.record.device)

@@ -17,23 +17,24 @@ import {
 import { parseJws } from '../envelope/mod.ts'
 import { isObject, parseJson } from '../json.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { readAsked, scopeOf } from './asked.ts'
+import { readAsked } from './asked.ts'
 import { agentToGrant } from './authorize.ts'
 import { type Form, required } from './body.ts'
-import { newBundle, newGrant } from './issue.ts'
-import type { Asked, GrantRecord } from './records.ts'
+import { confirmationKey } from './device_keys.ts'
+import { newBundle, newGrant, tokenAnswer } from './issue.ts'
+import type { AgentRecord, Asked, GrantRecord } from './records.ts'
 import { grantStanding, requireActive, requireValid } from './standing.ts'
 import type { Stored } from './store.ts'
-import { confirmationKey } from './token.ts'
-import { json, type World } from './world.ts'
+import type { World } from './world.ts'
 
 /** The type of a chain of tokens. The draft registers none; RFC 8693 §3 says how such names look. */
 export const CHAIN_TYPE = 'urn:ietf:params:oauth:token-type:aat'
 
 /**
  * Exchanges a chain for a narrower grant. `holder` signed the request. Form: `subject_token` (the chain, a token a
- * line), `subject_token_type`, `client_id` (the agent it goes to), `req_cnf` (its key), `holder_cnf` (the holder's
- * key), and what is asked for. Errors: `grant_widened`, `policy_denied`, those of `verifyGrant` and of `readAsked`.
+ * line), `subject_token_type`, `client_id` (the agent it goes to: the grant's own, or one that takes from it),
+ * `req_cnf` (its key), `holder_cnf` (the holder's key), and what is asked for. Errors: `grant_widened`,
+ * `policy_denied`, those of `verifyGrant` and of `readAsked`.
  */
 export async function exchange(world: World, form: Form, holder: PublicKey): Promise<Response> {
   if (required(form, 'subject_token_type') !== CHAIN_TYPE) {
@@ -53,9 +54,10 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
       remedy: 'its holder passes it on: signet grant narrow',
     })
   }
-  const { agent, keep } = await agentToGrant(world, required(form, 'client_id'))
-  const key = await confirmationKey(form, 'req_cnf')
   const { record: parent, version } = stored
+  const { agent, keep } = await agentToGrant(world, required(form, 'client_id'))
+  requireTaking(agent, parent.agent)
+  const key = await confirmationKey(form, 'req_cnf')
   const asked = within(grant, parent, readAsked(form, agent, world.ceilings), world.now())
   const origin = { agent: agent.id, principal: parent.principal, parent: parent.id }
   const child = await newGrant(world, origin, asked, key)
@@ -69,15 +71,19 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
     { put: 'grant', record: child, version: 0 },
     { put: 'bundle', record: bundle, version: 0 },
   ])
-  return json({
-    access_token: child.token,
-    issued_token_type: CHAIN_TYPE,
-    token_type: 'aat',
-    expires_in: child.expiresAt - world.now(),
-    scope: scopeOf(asked),
-    grant_id: child.id,
-    bundle_id: bundle.id,
-    bundle: bundle.jws,
+  return tokenAnswer(world, child, bundle, { issued_token_type: CHAIN_TYPE })
+}
+
+/**
+ * The holder alone says to whom a grant goes, and agents have no keys with which they could agree: what stands under
+ * an agent's name is made of its own grants, or of those of an agent from which the operator lets it take some.
+ */
+function requireTaking(agent: AgentRecord, from: string): void {
+  if (agent.id === from || agent.takesFrom?.includes(from) === true) return
+  throw new SignetError('policy_denied', 'the agent takes no grants that are made of this one', {
+    where: 'client_id',
+    remedy:
+      'name the agent that the grant is for, or have the operator add it to takes_from of the other',
   })
 }
 

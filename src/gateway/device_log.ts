@@ -1,11 +1,17 @@
 /** A device's log in the gateway's store: entries just as they came, and one head. */
 import { fromBase64, toBase64 } from '../bytes.ts'
-import { isSignetError } from '../errors.ts'
-import { parseSyncMessage, type SyncHead, type SyncStore } from '../grants/mod.ts'
+import { isSignetError, SignetError } from '../errors.ts'
+import {
+  bytesOf,
+  parseSyncMessage,
+  refusalOf,
+  type SyncHead,
+  type SyncStore,
+} from '../grants/mod.ts'
 import { isObject, type JsonObject, parseJson } from '../json.ts'
 import { defaultHasher, rootOf } from '../log/mod.ts'
 import type { LogRecord } from './records.ts'
-import type { GatewayStore, LoggedEntry, Stored } from './store.ts'
+import type { Change, GatewayStore, LoggedEntry, Stored } from './store.ts'
 import type { World } from './world.ts'
 
 /** Entries, and bytes of entries, that are held in memory at once. A single entry may be as large as a message. */
@@ -32,7 +38,10 @@ export async function headOf(store: GatewayStore, device: string): Promise<SyncH
   return found && readHead(found.record)
 }
 
-/** The log room's port over the gateway's store. Entries and head are one commit. */
+/**
+ * The log room's port over the gateway's store. Entries, head, and how many bytes there are now, are one commit, which
+ * fails if the head is not the one that was read: so the ceilings hold for messages at once, too.
+ */
 export function syncStore(
   world: World,
   device: string,
@@ -47,27 +56,31 @@ export function syncStore(
     },
     async append(from, head, entries) {
       const now = world.now()
+      const { record, version = 0 } = found ?? {}
+      const known = record === undefined ? 0 : record.state.bytes
+      if (known === undefined) {
+        // Of a log from before they were counted. Once, and the caller looks again.
+        const bytes = await allBytes(store, device)
+        const counted = { ...record!, state: { ...record!.state, bytes } }
+        await committed(store, [{ put: 'log', record: counted, version }])
+        return false
+      }
+      const kept = { entries: from, bytes: known as number }
+      const { logEntries, logBytes } = world.ceilings
+      const refused = refusalOf({ entries: logEntries, bytes: logBytes }, kept, entries)
+      if (refused !== undefined) return refused
       const { size, time, sentAt } = head
       const [root, first] = [toBase64(head.root), toBase64(head.first)]
-      const state = { size, root, first, time, sentAt, checkpoint, right }
-      try {
-        await store.commit([
-          {
-            append: device,
-            size: from,
-            entries: entries.map(({ bytes, verdict }) => ({ bytes, code: verdict, at: now })),
-          },
-          {
-            put: 'log',
-            record: { id: device, state, seenAt: now },
-            version: found?.version ?? 0,
-          },
-        ])
-        return true
-      } catch (error) {
-        if (isSignetError(error, 'store_conflict')) return false
-        throw error
-      }
+      const bytes = kept.bytes + bytesOf(entries)
+      const state = { size, bytes, root, first, time, sentAt, checkpoint, right }
+      return await committed(store, [
+        {
+          append: device,
+          size: from,
+          entries: entries.map(({ bytes, verdict }) => ({ bytes, code: verdict, at: now })),
+        },
+        { put: 'log', record: { id: device, state, seenAt: now }, version },
+      ])
     },
     async rootAt(size) {
       if (!mayReadAll(store, device, world.now())) return undefined
@@ -78,6 +91,23 @@ export function syncStore(
       return leaves.length === size ? rootOf(leaves) : undefined
     },
   }
+}
+
+/** False if somebody else was faster. */
+async function committed(store: GatewayStore, changes: readonly Change[]): Promise<boolean> {
+  try {
+    await store.commit(changes)
+    return true
+  } catch (error) {
+    if (isSignetError(error, 'store_conflict')) return false
+    throw error
+  }
+}
+
+async function allBytes(store: GatewayStore, device: string): Promise<number> {
+  let sum = 0
+  for await (const page of pagesOf(store, device)) sum += bytesOf(page)
+  return sum
 }
 
 const lastRead = new WeakMap<GatewayStore, { window: number; readonly devices: Set<string> }>()
@@ -111,9 +141,17 @@ export interface Evidence {
   readonly right: readonly string[]
 }
 
-/** Out of a message, before it is verified; used only once it is. */
+/** Characters. A note may carry signatures that nobody looks at, and this one is kept. */
+const MAX_CHECKPOINT = 16 * 1024
+
+/** Out of a message, before it is verified; used only once it is. Errors: `sync_malformed`, `too_large`, those of JSON. */
 export function evidenceIn(body: Uint8Array): Evidence {
-  const { head, range } = parseSyncMessage(body)
+  const evidence = evidenceOf(parseSyncMessage(body))
+  if (evidence.checkpoint.length <= MAX_CHECKPOINT) return evidence
+  throw new SignetError('sync_malformed', 'sync: its checkpoint is too long')
+}
+
+function evidenceOf({ head, range }: ReturnType<typeof parseSyncMessage>): Evidence {
   if (head.probe !== undefined) return { checkpoint: head.probe.checkpoint, right: [] }
   const line = parseJson(range.subarray(0, Math.max(0, range.indexOf(10))), { what: 'log range' })
   const { checkpoint, right }: JsonObject = isObject(line) ? line : {}

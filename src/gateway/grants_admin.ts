@@ -1,11 +1,9 @@
 /** What the operator sees of grants and bundles, and how they end. */
 import * as v from 'valibot'
-import { SignetError } from '../errors.ts'
+import { viewRoutes } from './admin.ts'
 import { readBody } from './body.ts'
 import { operatorOf } from './operators.ts'
-import { listing } from './paging.ts'
 import type { BundleRecord, FindingRecord, GrantRecord } from './records.ts'
-import type { RouteContext } from './router.ts'
 import { bundleStanding, grantStanding, revokeBundle, revokeGrant } from './standing.ts'
 import { conform } from '../schema.ts'
 import { parseJson } from '../json.ts'
@@ -16,49 +14,43 @@ const RevokeSchema = v.strictObject({
   grant: v.optional(v.boolean()),
 })
 
-/** `/admin/grants…`, `/admin/bundles…`, `/admin/findings`. */
+/** `/admin/grants…`, `/admin/bundles…`, `/admin/findings…`. */
 export const grantAdminRoutes: Routes = (app, world) => {
-  app.get('/admin/grants', async (c) => {
-    await operatorOf(world, c.req.raw)
-    const key = keyOf(c, ['agent', 'principal', 'parent'])
-    return await listing(world, c.req.raw, 'grant', key, (record) => grantJson(world, record))
+  viewRoutes(app, world, 'grant', {
+    by: ['agent', 'principal', 'parent'],
+    show: (record) => grantJson(world, record),
   })
-  app.get('/admin/grants/:id', async (c) => {
-    await operatorOf(world, c.req.raw)
-    const found = await world.store.records.get('grant', c.req.param('id'))
-    if (found === undefined) throw new SignetError('not_found', 'there is no such grant')
-    return json(await grantJson(world, found.record))
+  viewRoutes(app, world, 'bundle', {
+    by: ['agent', 'grant', 'device'],
+    show: (record) => bundleJson(world, record),
   })
-  app.post('/admin/grants/:id/revoke', async (c) => {
-    const operator = await operatorOf(world, c.req.raw)
-    const { reason } = await readRevoke(c.req.raw)
-    const id = c.req.param('id')
-    const revoked = await revokeGrant(world, id, reason ?? `revoked by ${operator.name}`)
-    return json({ id, state: 'revoked', revoked })
-  })
-  app.get('/admin/bundles', async (c) => {
-    await operatorOf(world, c.req.raw)
-    const key = keyOf(c, ['agent', 'grant', 'device'])
-    return await listing(world, c.req.raw, 'bundle', key, (record) => bundleJson(world, record))
-  })
-  app.get('/admin/bundles/:id', async (c) => {
-    await operatorOf(world, c.req.raw)
-    const found = await world.store.records.get('bundle', c.req.param('id'))
-    if (found === undefined) throw new SignetError('not_found', 'there is no such bundle')
-    return json(await bundleJson(world, found.record))
-  })
-  app.post('/admin/bundles/:id/revoke', async (c) => {
-    const operator = await operatorOf(world, c.req.raw)
-    const { reason = `revoked by ${operator.name}`, grant } = await readRevoke(c.req.raw)
-    const record = await revokeBundle(world, c.req.param('id'), reason)
-    const revoked = grant === true ? await revokeGrant(world, record.grant, reason) : []
-    return json({ ...await bundleJson(world, record), revoked })
-  })
-  app.get('/admin/findings', async (c) => {
-    await operatorOf(world, c.req.raw)
-    const key = keyOf(c, ['bundle'])
-    return await listing(world, c.req.raw, 'finding', key, findingJson)
-  })
+  viewRoutes(app, world, 'finding', { by: ['bundle'], show: findingJson })
+  for (const [kind, revoke] of Object.entries(REVOKE)) {
+    app.post(`/admin/${kind}s/:id/revoke`, async (c) => {
+      const operator = await operatorOf(world, c.req.raw)
+      const { reason = `revoked by ${operator.name}`, grant = false } = await readRevoke(c.req.raw)
+      return json(await revoke(world, c.req.param('id'), { reason, grant }))
+    })
+  }
+}
+
+interface Revocation {
+  readonly reason: string
+  /** The grant of a bundle too. */
+  readonly grant: boolean
+}
+
+const REVOKE: Readonly<
+  Record<string, (world: World, id: string, how: Revocation) => Promise<object>>
+> = {
+  async grant(world, id, { reason }) {
+    return { id, state: 'revoked', revoked: await revokeGrant(world, id, reason) }
+  },
+  async bundle(world, id, { reason, grant }) {
+    const record = await revokeBundle(world, id, reason)
+    const revoked = grant ? await revokeGrant(world, record.grant, reason) : []
+    return { ...await bundleJson(world, record), revoked }
+  },
 }
 
 /** A body is not needed; an empty one counts as none, whatever its type. */
@@ -66,11 +58,6 @@ async function readRevoke(request: Request): Promise<v.InferOutput<typeof Revoke
   const body = await readBody(request)
   if (body.length === 0) return {}
   return conform(RevokeSchema, parseJson(body, { what: 'body' }), 'request_malformed', 'body')
-}
-
-function keyOf({ req }: RouteContext, names: readonly string[]): string | undefined {
-  const name = names.find((one) => req.query(one) !== undefined)
-  return name === undefined ? undefined : `${name}:${req.query(name)}`
 }
 
 async function grantJson(world: World, grant: GrantRecord): Promise<object> {

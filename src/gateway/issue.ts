@@ -1,30 +1,21 @@
 /** Grants and bundles as records: the tokens are signed first, and count once the records are kept. */
 import { parseJws } from '../envelope/mod.ts'
 import { fromUtf8 } from '../bytes.ts'
-import { SignetError } from '../errors.ts'
 import { type AcknowledgedHead, issueGrant, type LimitsJson, sealBundle } from '../grants/mod.ts'
 import type { ToolsJson } from '../grants/mod.ts'
-import { fromJwk, type PublicKey, publicKey } from '../keys/mod.ts'
-import type { JsonObject } from '../json.ts'
+import type { PublicKey } from '../keys/mod.ts'
+import { scopeOf } from './asked.ts'
+import { deviceKey } from './device_keys.ts'
 import { newId } from './ids.ts'
 import type { Asked, BundleRecord, GrantRecord } from './records.ts'
 import { newPlace, statusListToken, statusRef } from './status.ts'
-import type { World } from './world.ts'
+import { json, type World } from './world.ts'
 
 /** How far clocks of devices may differ, seconds. */
 const SKEW = 60
 
 /** To whom a grant goes, and why. */
-export interface GrantOrigin {
-  /** The agent. */
-  readonly agent: string
-  /** On whose behalf. */
-  readonly principal: string
-  /** The request that was approved. */
-  readonly request?: string | undefined
-  /** The grant that it is narrowed from. */
-  readonly parent?: string | undefined
-}
+export type GrantOrigin = Pick<GrantRecord, 'agent' | 'principal' | 'request' | 'parent'>
 
 /** Signs a grant. The record is not kept yet. Errors: those of `issueGrant`. */
 export async function newGrant(
@@ -85,6 +76,25 @@ export async function newBundle(
   }
 }
 
+/** What the token endpoint answers (RFC 6749 §5.1, RFC 8693 §2.2.1) with a grant and its bundle. */
+export function tokenAnswer(
+  world: World,
+  grant: GrantRecord,
+  bundle: BundleRecord,
+  more: object = {},
+): Response {
+  return json({
+    access_token: grant.token,
+    token_type: 'aat',
+    expires_in: grant.expiresAt - world.now(),
+    scope: scopeOf(grant.asked),
+    grant_id: grant.id,
+    bundle_id: bundle.id,
+    bundle: bundle.jws,
+    ...more,
+  })
+}
+
 /** Seals the next generation of a bundle, with what is known now. The record is not kept yet. */
 export async function nextBundle(
   world: World,
@@ -130,18 +140,4 @@ async function seal(
 /** The name of a device's log: one for all of its bundles. */
 export function logOrigin(world: World, device: string): string {
   return `${new URL(world.issuer).host}/devices/${device}`
-}
-
-/** A device's key of its JWK. Errors: `jwk_malformed`, `algorithm_unsupported`, `key_exposed`, `key_usage`. */
-export async function deviceKey(jwk: JsonObject): Promise<PublicKey> {
-  const { algorithm, publicKey: raw, privateKey } = fromJwk(jwk)
-  if (privateKey !== undefined) {
-    throw new SignetError('key_exposed', 'the private half of the key was sent', {
-      remedy: 'throw the key away, make a new one, and send its public half',
-    })
-  }
-  if (algorithm.name !== 'Ed25519') {
-    throw new SignetError('key_usage', 'the key of a device is Ed25519')
-  }
-  return await publicKey(algorithm, raw)
 }

@@ -7,11 +7,11 @@
  * | `POST /oauth/par` | an agent, by its `client_id` | a request (RFC 9126): `scope` or `authorization_details`, PKCE with S256, a registered `redirect_uri`; `limits`, `resource`, `duration`, `offline_max_age`, `max_depth`, `login_hint` |
  * | `GET /oauth/authorize` | a browser | the policy decides, or the person: on to `/consent/:id` |
  * | `GET`, `POST /consent/:id`, `/sign-in` | a principal who is signed in | the page on which a person decides |
- * | `POST /oauth/token` | the future holder, signed by its key | a code and `req_cnf` for `{access_token, token_type: "aat", expires_in, grant_id, bundle_id, bundle}`; or a token exchange (RFC 8693): `subject_token`, `holder_cnf` and `req_cnf` for a narrower grant |
+ * | `POST /oauth/token` | the future holder, signed by its key | a code and `req_cnf` for `{access_token, token_type: "aat", expires_in, grant_id, bundle_id, bundle}`; or a token exchange (RFC 8693): `subject_token`, `holder_cnf` and `req_cnf` for a narrower grant, to the same agent or one that takes from it |
  * | `GET /bundles`, `/bundles/:id`, `POST /bundles/:id/refresh` | the device, signed by its key | `{bundle_id, generation, expires_at, status, bundle?}` |
  * | `GET`, `POST /bundles/:id/sync` | the device, signed by its key | entries of its log (`acceptSync`); without a body: where the server stands |
  * | `POST /oauth/introspect`, `/oauth/revoke` | the operator; the holder may give back | RFC 7662, RFC 7009 |
- * | `/admin/agents`, `/admin/grants`, `/admin/bundles`, `/admin/findings`, `POST /admin/sign-in-codes` | the operator, `Authorization: Bearer sgop_…` | register, list, suspend, resume, revoke with all below, export a log (`…/audit`), what is wrong with logs |
+ * | `/admin/agents`, `/admin/grants`, `/admin/bundles`, `/admin/findings`, `POST /admin/sign-in-codes` | the operator, `Authorization: Bearer sgop_…` | register, list, suspend, resume, say from whom an agent takes (`PATCH`, `takes_from`), revoke with all below, export a log (`…/audit`), what is wrong with logs |
  *
  * "Signed" is RFC 9421 in the profile of `verifyRequest`. Errors are RFC 9457, under `/oauth/` those of OAuth with the
  * stable `code` besides. Other dialects add routes by `GatewayOptions.dialects`.

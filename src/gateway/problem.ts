@@ -91,6 +91,7 @@ export function errorBody(
         error: oauthName(error),
         error_description: ascii(shown?.message ?? 'the server failed'),
         code: shown?.code ?? 'server_failed',
+        remedy: shown?.remedy,
         request_id: requestId,
       }),
     }

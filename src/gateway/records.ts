@@ -20,6 +20,11 @@ export interface AgentRecord {
   readonly redirectUris: readonly string[]
   /** Tools that may be asked for. Undefined: any. */
   readonly tools?: readonly string[] | undefined
+  /**
+   * From which agents it takes grants that were made of theirs, besides its own. Undefined: from none, so that nobody
+   * puts a grant under the name of an agent that took no part.
+   */
+  readonly takesFrom?: readonly string[] | undefined
   /** Whose agent it is, where several share a server. */
   readonly tenant?: string | undefined
   /** When it was registered. */
@@ -166,7 +171,7 @@ export interface BundleRecord {
 export interface LogRecord {
   /** Thumbprint of the device's key; its entries are kept under the same name. A device has one log for all bundles. */
   readonly id: string
-  /** What the sync protocol needs to go on: origin, size, root, newest checkpoint. */
+  /** What the sync protocol needs to go on: size, bytes of all entries, root, newest checkpoint. */
   readonly state: JsonObject
   /** When something of it came last. */
   readonly seenAt: number

@@ -4,7 +4,7 @@
  */
 import { isSignetError, SignetError } from '../errors.ts'
 import type { BundleRecord, GrantRecord } from './records.ts'
-import { type Change, everyRecord, retrying, type Stored } from './store.ts'
+import { type Change, everyRecord, existing, retrying, type Stored } from './store.ts'
 import type { World } from './world.ts'
 
 /** Whether something counts, and since when and why not. */
@@ -67,8 +67,7 @@ export function requireActive(standing: Standing, what: string): void {
 export async function revokeGrant(world: World, id: string, reason: string): Promise<string[]> {
   const end = { status: 'revoked', revokedAt: world.now(), reason } as const
   const grants = await retrying(async () => {
-    const root = await world.store.records.get('grant', id)
-    if (root === undefined) throw new SignetError('not_found', 'there is no such grant')
+    const root = await existing(world.store.records, 'grant', id)
     const all = await withDescendants(world, root)
     await commitAll(world, all.map(({ record }) => invalid(record)))
     const live = all.filter(({ record }) => record.status === 'active')
@@ -111,8 +110,7 @@ export async function revokeBundle(
   reason: string,
 ): Promise<BundleRecord> {
   return await retrying(async () => {
-    const found = await world.store.records.get('bundle', id)
-    if (found === undefined) throw new SignetError('not_found', 'there is no such bundle')
+    const found = await existing(world.store.records, 'bundle', id)
     if (found.record.status === 'revoked') return found.record
     const end = { status: 'revoked', revokedAt: world.now(), reason } as const
     await world.store.commit(bundleEnd(found, end))
@@ -183,9 +181,7 @@ async function agentChange(
   status: 'active' | 'suspended',
   by: SuspendedBy,
 ): Promise<Change> {
-  const agent = await world.store.records.get('agent', id)
-  if (agent === undefined) throw new SignetError('not_found', 'there is no such agent')
-  const { record, version } = agent
+  const { record, version } = await existing(world.store.records, 'agent', id)
   const isOperators = record.status === 'suspended' && record.suspendedBy !== 'tenant'
   if (by === 'tenant' && status === 'active' && isOperators) {
     throw new SignetError('policy_denied', 'the operator suspended the agent')

@@ -5,7 +5,7 @@
  * A record has a version; whoever writes it names the version they read, so of two at once one must look again.
  */
 import type { NonceStore } from '../envelope/mod.ts'
-import { isSignetError } from '../errors.ts'
+import { isSignetError, SignetError } from '../errors.ts'
 import type { Kind, Records } from './records.ts'
 
 /** A record and its version. */
@@ -162,6 +162,17 @@ export async function retrying<T>(work: () => Promise<T>): Promise<T> {
       if (left <= 1 || !isSignetError(error, 'store_conflict')) throw error
     }
   }
+}
+
+/** A record that must be there. Errors: `not_found`. */
+export async function existing<K extends Kind>(
+  store: RecordStore,
+  kind: K,
+  id: string,
+): Promise<Stored<Records[K]>> {
+  const found = await store.get(kind, id)
+  if (found !== undefined) return found
+  throw new SignetError('not_found', `there is no such ${kind}`)
 }
 
 /** All records of a list, page by page. */

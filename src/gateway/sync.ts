@@ -16,8 +16,9 @@ import {
 import { defaultHasher } from '../log/mod.ts'
 import { ownBundle, refreshed } from './bundles.ts'
 import { evidenceIn, headOf, syncStore } from './device_log.ts'
+import { deviceKey } from './device_keys.ts'
 import { digestOf } from './ids.ts'
-import { deviceKey, logOrigin } from './issue.ts'
+import { logOrigin } from './issue.ts'
 import type { BundleRecord } from './records.ts'
 import { bundleStanding, EXPIRED, grantStanding, type Standing } from './standing.ts'
 import { retrying } from './store.ts'
@@ -67,8 +68,14 @@ async function take(
     sentAt: created,
     grantOf: (id) => known.get(id),
   })
-  if (!['consistent', 'unproven'].includes(outcome.log)) {
-    await find(world, bundle, outcome, message.checkpoint)
+  const { log, refused } = outcome
+  if (!['consistent', 'unproven'].includes(log)) {
+    await find(world, bundle, outcome, { kind: log, evidence: message.checkpoint })
+  }
+  // Once for each device, so that what is worse has room.
+  if (refused !== undefined) {
+    const { code: kind } = refused
+    await find(world, bundle, outcome, { kind, evidence: message.checkpoint, name: kind })
   }
   return outcome
 }
@@ -102,21 +109,29 @@ async function knownGrants(
   return known
 }
 
+interface Finding {
+  readonly kind: string
+  /** A checkpoint. */
+  readonly evidence: string
+  /** Of two with one name the first is kept. Default: kind and evidence. */
+  readonly name?: string
+}
+
 /** Keeps what is wrong with a log, once for each checkpoint that shows it; no device fills the store with them. */
 async function find(
   world: World,
   bundle: BundleRecord,
-  { log, acknowledged: { size, root } }: SyncOutcome,
-  evidence: string,
+  { acknowledged: { size, root } }: SyncOutcome,
+  { kind, evidence, name = `${kind} ${evidence}` }: Finding,
 ): Promise<void> {
   const key = `device:${bundle.device}`
   const kept = await world.store.records.list('finding', { key, limit: MAX_FINDINGS })
   if (kept.length >= MAX_FINDINGS) return
   const record = {
-    id: `finding_${await digestOf(`${bundle.device} ${log} ${evidence}`)}`,
+    id: `finding_${await digestOf(`${bundle.device} ${name}`)}`,
     bundle: bundle.id,
     device: bundle.device,
-    kind: log,
+    kind,
     evidence,
     known: { size, root: toBase64(root) },
     at: world.now(),
@@ -132,13 +147,14 @@ async function answer(
   world: World,
   bundle: BundleRecord,
   standing: Standing,
-  { acknowledged, verdicts, log, generation }: Omit<SyncOutcome, 'accepted'>,
+  { acknowledged, verdicts, log, refused, generation }: Omit<SyncOutcome, 'accepted'>,
 ): Promise<Response> {
   const newest = standing.state === 'active' ? await newestBundle(world, bundle) : undefined
   const text = formatSyncAnswer({
     acknowledged,
     verdicts,
     log,
+    refused,
     // To a device both mean the same: stop.
     status: { ...standing, state: standing.state === 'active' ? 'active' : 'revoked' },
     bundle: newest === undefined || newest.generation <= generation ? undefined : newest.jws,

@@ -6,18 +6,17 @@
  * opens; a code that comes again, with the right verifier and another key, was stolen: its grant ends (RFC 6749 §4.1.2).
  */
 import { SignetError } from '../errors.ts'
-import { isObject, parseJson } from '../json.ts'
 import type { PublicKey } from '../keys/mod.ts'
-import { scopeOf } from './asked.ts'
 import { agentToGrant } from './authorize.ts'
 import { field, type Form, parseForm, readBody, required, requireType } from './body.ts'
 import { exchange } from './delegate.ts'
+import { confirmationKey } from './device_keys.ts'
 import { digestOf } from './ids.ts'
-import { deviceKey, newBundle, newGrant } from './issue.ts'
+import { newBundle, newGrant, tokenAnswer } from './issue.ts'
 import type { RequestRecord } from './records.ts'
 import { revokeGrant } from './standing.ts'
 import { retrying, type Stored } from './store.ts'
-import { askedOf, json, type Routes, type World } from './world.ts'
+import { askedOf, type Routes, type World } from './world.ts'
 
 type GrantType = (world: World, form: Form, holder: PublicKey) => Promise<Response>
 
@@ -55,13 +54,6 @@ async function signerOf(form: Form): Promise<PublicKey> {
   return await confirmationKey(form, name)
 }
 
-/** A key of a confirmation object (RFC 7800 §3.1). */
-export async function confirmationKey(form: Form, name: string): Promise<PublicKey> {
-  const cnf = parseJson(required(form, name), { what: name, maxDepth: 4, maxBytes: 8192 })
-  if (isObject(cnf) && isObject(cnf.jwk)) return await deviceKey(cnf.jwk)
-  throw new SignetError('request_malformed', `${name} holds no jwk`, { where: name })
-}
-
 async function redeem(world: World, form: Form, holder: PublicKey): Promise<Response> {
   return await retrying(async () => {
     const stored = await codeOf(world, form)
@@ -78,15 +70,7 @@ async function redeem(world: World, form: Form, holder: PublicKey): Promise<Resp
       { put: 'grant', record: grant, version: 0 },
       { put: 'bundle', record: bundle, version: 0 },
     ])
-    return json({
-      access_token: grant.token,
-      token_type: 'aat',
-      expires_in: grant.expiresAt - world.now(),
-      scope: scopeOf(grant.asked),
-      grant_id: grant.id,
-      bundle_id: bundle.id,
-      bundle: bundle.jws,
-    })
+    return tokenAnswer(world, grant, bundle)
   })
 }
 

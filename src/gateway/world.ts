@@ -20,7 +20,7 @@ export type Decide = (
   asked: Asked & { readonly agent: AgentRecord; readonly principalHint?: string | undefined },
 ) => PolicyDecision | Promise<PolicyDecision>
 
-/** Longest times and deepest chains that are given. Seconds. */
+/** Longest times (seconds) and deepest chains that are given, longest logs that are kept. */
 export interface Ceilings {
   /** Of a grant. */
   readonly duration: number
@@ -28,6 +28,10 @@ export interface Ceilings {
   readonly offlineAge: number
   /** Of delegation. */
   readonly maxDepth: number
+  /** Entries of one device's log. */
+  readonly logEntries: number
+  /** Bytes of the entries of one device's log, just as they came. */
+  readonly logBytes: number
 }
 
 /** What happened, for the operator's log. Holds no secret, no token, no query. */

@@ -123,6 +123,7 @@ export {
   type EntryVerdict,
   formatSyncAnswer,
   formatSyncHead,
+  type LogSize,
   type LogVerdict,
   MAX_SYNC_BYTES,
   MAX_SYNC_ENTRIES,
@@ -132,10 +133,13 @@ export {
   type SyncAnswer,
   type SyncMessageHead,
   type SyncProbe,
+  type SyncRefusal,
 } from './sync_message.ts'
 export {
+  bytesOf,
   type MemorySyncStore,
   memorySyncStore,
+  refusalOf,
   type SyncEntry,
   type SyncHead,
   type SyncStore,

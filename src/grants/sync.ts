@@ -21,6 +21,7 @@ import {
   MAX_SYNC_ENTRIES,
   parseSyncMessage,
   type SyncProbe,
+  type SyncRefusal,
 } from './sync_message.ts'
 import type { SyncEntry, SyncHead, SyncStore } from './sync_store.ts'
 
@@ -68,6 +69,8 @@ export interface SyncOutcome {
   readonly verdicts: readonly { readonly index: number; readonly code: EntryVerdict }[]
   /** How the device's log relates to what the server has. */
   readonly log: LogVerdict
+  /** Why nothing was taken of a message that is in order. */
+  readonly refused?: SyncRefusal | undefined
   /** Generation of the bundle that the device goes by, as it says. */
   readonly generation: number
 }
@@ -190,7 +193,9 @@ async function acceptRange(
   })
   const sentAt = options.sentAt ?? head?.sentAt
   const next = { size: to, root: edge.root, first: head?.first ?? first!, time, sentAt }
-  if (!await store.append(size, next, fresh)) return undefined
+  const taken = await store.append(size, next, fresh)
+  if (taken === false) return undefined
+  if (taken !== true) return outcome(head, 'consistent', { refused: taken })
   const verdicts = fresh.flatMap(({ index, verdict }) =>
     verdict === undefined ? [] : [{ index, code: verdict }]
   )

@@ -4,7 +4,7 @@
  * that was under way and no more.
  */
 import { type Bytes, concat, equalBytes } from '../bytes.ts'
-import { isSignetError, SignetError } from '../errors.ts'
+import { isSignetError, quoted, SignetError } from '../errors.ts'
 import { isObject, type JsonValue, parseJson } from '../json.ts'
 import { checkAborted, type Key } from '../keys/mod.ts'
 import { exportRange, type LogView, type VerifiedCheckpoint } from '../log/mod.ts'
@@ -24,6 +24,7 @@ import {
   parseSyncAnswer,
   SYNC_MEDIA_TYPE,
   type SyncAnswer,
+  type SyncRefusal,
 } from './sync_message.ts'
 
 /** Options of {@link syncDevice}. */
@@ -58,7 +59,7 @@ const MAX_VERDICTS = 1000
  *
  * Errors: `device_unenrolled`; those of `DeviceHttp.request`; `sync_malformed` (the answer makes no sense);
  * `log_forked`, `log_rolled_back`, `log_replaced` (the two sides have different logs: nothing was taken);
- * those of `Device.heard`.
+ * `log_quota` (the server keeps no more of this log; all else that it said was taken in); those of `Device.heard`.
  */
 export async function syncDevice(
   device: Device,
@@ -83,6 +84,7 @@ export async function syncDevice(
     throw error
   }
   await device.heard(sync.contact!)
+  sync.checkTaken()
   const { sent, verdicts, status } = sync
   return {
     acknowledged: sync.head.size,
@@ -105,6 +107,7 @@ class Sync {
   verdicts: { readonly index: number; readonly code: string }[] = []
   status: SyncAnswer['status'] = { state: 'active' }
   contact: ServerContact | undefined
+  refused: SyncRefusal | undefined
 
   constructor(
     http: DeviceHttp,
@@ -135,10 +138,11 @@ class Sync {
   async sendAll(): Promise<void> {
     const { size } = this.#view.head
     let count = Math.min(this.#options.batch ?? 1024, MAX_SYNC_ENTRIES)
+    let { batchBytes = 1024 * 1024 } = this.#options
     for (let stuck = 0; this.head.size < size;) {
       const start = this.head.size
       const end = Math.min(size, start + count)
-      const message = await this.#message(start, end)
+      const message = await this.#message(start, end, batchBytes)
       if (message === undefined) {
         count = Math.ceil((end - start) / 2)
         continue
@@ -153,6 +157,13 @@ class Sync {
         count = Math.ceil((end - start) / 2)
         continue
       }
+      if (this.refused !== undefined && this.head.size <= start) {
+        // A part of it may still find room.
+        if (end - start === 1 || this.refused.entries === 0) return
+        count = Math.min(Math.ceil((end - start) / 2), this.refused.entries)
+        batchBytes = Math.min(batchBytes, this.refused.bytes)
+        continue
+      }
       this.sent += Math.max(0, Math.min(this.head.size, end) - start)
       stuck = this.head.size > start ? 0 : stuck + 1
       if (stuck === 3) throw new SignetError('sync_failed', 'the server takes no entries')
@@ -160,9 +171,23 @@ class Sync {
     }
   }
 
+  /** Throws where the server does not keep as much of this log. */
+  checkTaken(): void {
+    const waiting = this.#view.head.size - this.head.size
+    if (this.refused === undefined || waiting <= 0) return
+    const { code } = this.refused
+    const isFull = code === 'log_quota'
+    const said = isFull ? '' : ` (${quoted(code)})`
+    const ended = this.status.state === 'revoked' ? '; and the bundle was revoked' : ''
+    throw new SignetError(
+      isFull ? 'log_quota' : 'sync_refused',
+      `the server has ${this.head.size} entries and takes no more${said}: ${waiting} wait${ended}`,
+      { remedy: 'have its operator raise the ceilings of logs; what waits stays in the log' },
+    )
+  }
+
   /** A message with some entries; undefined: they are too large for one. */
-  async #message(start: number, end: number): Promise<Bytes | undefined> {
-    const { batchBytes = 1024 * 1024 } = this.#options
+  async #message(start: number, end: number, batchBytes: number): Promise<Bytes | undefined> {
     const claimed = { size: start, root: this.head.root }
     const parts: Bytes[] = [formatSyncHead({ generation: this.#generation, claimed })]
     let bytes = 0
@@ -184,6 +209,7 @@ class Sync {
     )
     const answer = parseSyncAnswer(body)
     this.status = answer.status
+    this.refused = answer.refused
     const { state, at, reason } = answer.status
     const revoked = state === 'revoked' ? { at, reason } : undefined
     try {

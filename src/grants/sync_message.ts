@@ -11,7 +11,9 @@
  * a probe: it carries a checkpoint, a consistency proof from the head that the device believes in, and the
  * log's first entry.
  *
- * An entry that is not as it should be never blocks: it is in the tree, so it is taken with a verdict.
+ * An entry that is not as it should be never blocks: it is in the tree, so it is taken with a verdict. A message that
+ * brings more than the server keeps of one device is not taken at all: what was acknowledged stays, the device keeps the
+ * rest, and the answer, which says so (`refused`), brings all else.
  */
 import * as v from 'valibot'
 import { type Bytes, fromBase64, toBase64, utf8 } from '../bytes.ts'
@@ -42,6 +44,20 @@ export type EntryVerdict =
   | 'entry_grant_unknown'
   | 'entry_outside_grant'
   | 'entry_after_expiry'
+
+/** How much of a log. */
+export interface LogSize {
+  /** Entries. */
+  readonly entries: number
+  /** Bytes of entries. */
+  readonly bytes: number
+}
+
+/** Why a server took nothing of a message that is in order, and how much more of the log it would take. */
+export interface SyncRefusal extends LogSize {
+  /** `log_quota`: the log would be longer than what the server keeps of one device. */
+  readonly code: string
+}
 
 /** A probe: where the log stands, without entries. */
 export interface SyncProbe {
@@ -148,17 +164,20 @@ export interface SyncAnswer {
   readonly bundle?: string | undefined
   /** How the device's log relates to what the server has. */
   readonly log: LogVerdict
+  /** Why nothing of the message was taken, where it is in order: one that brings less than this would be. */
+  readonly refused?: SyncRefusal | undefined
 }
 
 /** An answer as JSON. */
 export function formatSyncAnswer(answer: SyncAnswer): string {
-  const { acknowledged: { size, root }, verdicts, status, bundle, log } = answer
+  const { acknowledged: { size, root }, verdicts, status, bundle, log, refused } = answer
   return canonicalize({
     acknowledged: { size, root: toBase64(root) },
     verdicts: verdicts.map(({ index, code }) => ({ index, code })),
     status: { ...status },
     bundle,
     log,
+    refused: refused && { ...refused },
   })
 }
 
@@ -172,6 +191,7 @@ const AnswerSchema = v.looseObject({
   }),
   bundle: v.optional(v.string()),
   log: v.picklist(['consistent', 'rolled_back', 'forked', 'replaced', 'unproven']),
+  refused: v.optional(v.looseObject({ code: v.string(), entries: Size, bytes: Size })),
 })
 
 /** Reads an answer. Errors: `sync_malformed`. */

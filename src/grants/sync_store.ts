@@ -3,7 +3,7 @@ import type { Bytes } from '../bytes.ts'
 import { defaultHasher } from '../log/mod.ts'
 import type { AcknowledgedHead } from './bundle.ts'
 import { LeftEdge } from './left_edge.ts'
-import type { EntryVerdict } from './sync_message.ts'
+import type { EntryVerdict, LogSize, SyncRefusal } from './sync_message.ts'
 
 /** What the server has of a log. */
 export interface SyncHead extends AcknowledgedHead {
@@ -31,9 +31,14 @@ export interface SyncStore {
   head(): Promise<SyncHead | undefined>
   /**
    * Adds entries and replaces the head, durably and both or neither, if the head still has `from` entries (0: if
-   * there is none). False if it has not: somebody else was faster.
+   * there is none). False if it has not: somebody else was faster. A refusal if it does not keep as much: then nothing
+   * is changed, and the device keeps what it has.
    */
-  append(from: number, head: SyncHead, entries: readonly SyncEntry[]): Promise<boolean>
+  append(
+    from: number,
+    head: SyncHead,
+    entries: readonly SyncEntry[],
+  ): Promise<boolean | SyncRefusal>
   /** The root over the first entries, where that can be had: tells a log that went back from one that forked. */
   rootAt?(size: number): Promise<Bytes | undefined>
 }
@@ -44,8 +49,25 @@ export interface MemorySyncStore extends SyncStore {
   readonly entries: readonly SyncEntry[]
 }
 
-/** A {@link SyncStore} in memory. */
-export function memorySyncStore(): MemorySyncStore {
+/** What a quota says to entries that would come to those that are kept; undefined: it has room for all of them. */
+export function refusalOf(
+  quota: LogSize,
+  kept: LogSize,
+  fresh: readonly { readonly bytes: Uint8Array }[],
+): SyncRefusal | undefined {
+  const entries = Math.max(0, quota.entries - kept.entries)
+  const bytes = Math.max(0, quota.bytes - kept.bytes)
+  if (fresh.length <= entries && bytesOf(fresh) <= bytes) return undefined
+  return { code: 'log_quota', entries, bytes }
+}
+
+/** How many bytes entries have together. */
+export function bytesOf(entries: readonly { readonly bytes: Uint8Array }[]): number {
+  return entries.reduce((sum, { bytes }) => sum + bytes.length, 0)
+}
+
+/** A {@link SyncStore} in memory. Without a quota it takes everything. */
+export function memorySyncStore(quota?: LogSize): MemorySyncStore {
   const entries: SyncEntry[] = []
   let kept: SyncHead | undefined
   return {
@@ -53,6 +75,9 @@ export function memorySyncStore(): MemorySyncStore {
     head: () => Promise.resolve(kept),
     append(from, head, more) {
       if ((kept?.size ?? 0) !== from) return Promise.resolve(false)
+      const all = { entries: entries.length, bytes: bytesOf(entries) }
+      const refused = quota && refusalOf(quota, all, more)
+      if (refused !== undefined) return Promise.resolve(refused)
       kept = head
       entries.push(...more)
       return Promise.resolve(true)

@@ -25,7 +25,8 @@ export interface Seen {
 /** What is in the hands of a test. */
 export interface SyncServer {
   readonly fetch: Fetch
-  readonly store: MemorySyncStore
+  /** Takes everything, until another one is put here. */
+  store: MemorySyncStore
   /** Requests so far. */
   readonly seen: Seen[]
   /** Seconds since 1970. */

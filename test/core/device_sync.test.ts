@@ -324,6 +324,73 @@ test('a revocation arrives with a sync of nothing too, and ends the acting', asy
   await all.device.close()
 })
 
+test('what a server does not keep waits on the device, which is told, and hears all else', async () => {
+  const all = await world(10)
+  const quota = { entries: 9, bytes: 1e9 }
+  all.server.store = memorySyncStore(quota)
+  const full = (error: unknown) =>
+    isSignetError(error, 'log_quota') && /ceilings/.test(error.remedy ?? '') &&
+    /9 entries/.test(error.message)
+  await assert.rejects(all.sync(), full)
+  // The probe, all, as many as there was room for, and one message more.
+  assert.equal(all.server.seen.length, 4)
+  assert.equal((await taken(all)).length, 9)
+  assert.equal(all.device.acknowledged!.size, 9)
+  const { size } = all.device.log!
+  assert.equal((await typesOf(all.device)).length, size)
+  all.server.bundle = await makeBundle(all.places.key, { generation: 2, issuedAt: T0 + 5 })
+  await assert.rejects(all.sync({ batch: 2 }), full)
+  assert.equal(all.device.bundle!.generation, 2)
+  await all.device.act(READ, {}, nothing)
+  all.server.status = { state: 'revoked', at: T0 + 5, reason: 'lost' }
+  await assert.rejects(
+    all.sync(),
+    (error) => full(error) && /revoked/.test((error as Error).message),
+  )
+  await assert.rejects(all.device.act(READ, {}, nothing), { code: 'bundle_revoked' })
+  // Nothing more is written down for it, however often it is tried.
+  const before = all.device.log!.size
+  for (let i = 0; i < 3; i++) await assert.rejects(all.sync(), full)
+  assert.equal(all.device.log!.size, before)
+  quota.entries = 1000
+  const { sent } = await all.sync()
+  assert.equal(sent, before - 9)
+  assert.equal((await taken(all)).length, before)
+  await all.device.close()
+})
+
+test('as many entries go to a server as it has bytes for', async () => {
+  const all = await world(10)
+  const log = all.device.log!
+  await log.checkpoint()
+  const view = log.view()
+  const lengths: number[] = []
+  for (let i = 0; i < log.size; i++) lengths.push((await view.entry(i)).length)
+  const room = lengths.slice(0, 13).reduce((sum, length) => sum + length, 0)
+  for (const bytes of [0, lengths[0]! - 1, room - 1, room]) {
+    all.server.store = memorySyncStore({ entries: 1000, bytes })
+    await assert.rejects(all.sync({ batch: 8 }), { code: 'log_quota' })
+    const count = { [room]: 13, [room - 1]: 12 }[bytes] ?? 0
+    assert.equal(all.server.store.entries.length, count)
+    // Another server, which knows nothing of this log yet.
+    if (count > 0) assert.equal(all.device.acknowledged!.size, count)
+  }
+  await all.device.close()
+})
+
+test('a server that refuses whatever comes is asked no more, and its words are quoted', async () => {
+  const all = await world(10)
+  const refusal = { code: 'no\u001b[2J', entries: 1e9, bytes: 1e9 }
+  all.server.store = { ...memorySyncStore(), append: () => Promise.resolve(refusal) }
+  await assert.rejects(
+    all.sync(),
+    (error) => isSignetError(error, 'sync_refused') && !error.message.includes('\u001b'),
+  )
+  assert.ok(all.server.seen.length <= 8, `${all.server.seen.length}`)
+  assert.equal(all.device.acknowledged?.size ?? 0, 0)
+  await all.device.close()
+})
+
 test('a refreshed bundle comes with the answer, amid entries that were not sent, and all still count', async () => {
   const all = await world(6)
   all.server.bundle = await makeBundle(all.places.key, { generation: 2, issuedAt: T0 + 5 })

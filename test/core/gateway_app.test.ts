@@ -39,6 +39,13 @@ test('gateway() refuses issuers that are no origin, and keys that are not Ed2551
     const usage = (error: unknown) => isSignetError(error, 'usage_invalid')
     assert.throws(() => gateway({ issuer, key, store }), usage, issuer)
   }
+  for (const wrong of [-1, 1.5, NaN, Infinity, '5', null] as number[]) {
+    for (const name of ['duration', 'maxDepth', 'logEntries', 'logBytes']) {
+      const usage = (error: unknown) => isSignetError(error, 'usage_invalid')
+      const made = () => gateway({ issuer: ISSUER, key, store, ceilings: { [name]: wrong } })
+      assert.throws(made, usage, `${name} ${wrong}`)
+    }
+  }
   const ec = await generateKey(ALGORITHMS['ES256'])
   assert.throws(
     () => gateway({ issuer: ISSUER, key: ec, store }),
@@ -134,6 +141,7 @@ test("the operator's routes are for the operator alone", async () => {
     ['GET', '/admin/agents'],
     ['POST', '/admin/agents'],
     ['GET', '/admin/agents/x'],
+    ['PATCH', '/admin/agents/x'],
     ['POST', '/admin/agents/x/suspend'],
     ['POST', '/admin/agents/x/resume'],
     ['POST', '/admin/sign-in-codes'],
@@ -146,6 +154,7 @@ test("the operator's routes are for the operator alone", async () => {
     ['GET', `/admin/bundles/${id}/audit`],
     ['GET', `/admin/bundles/${id}/verdicts`],
     ['GET', '/admin/findings'],
+    ['GET', '/admin/findings/x'],
   ] as const
   const wrong = ['', 'Bearer', 'Bearer x', `Basic ${at.operator}`, `Bearer ${at.operator}x`]
   for (const [method, path] of routes) {

@@ -89,6 +89,13 @@ test('POST /oauth/par refuses what is unknown, doubled, too much or not register
     [{ offline_max_age: String(8 * 86400) }, 400, 'request_malformed'],
     [{ max_depth: '9' }, 400, 'request_malformed'],
     [{ limits: '{"*":{}}' }, 400, 'grant_malformed'],
+    [{ limits: `{}${' '.repeat(32 * 1024)}` }, 413, 'too_large'],
+    [
+      { scope: Array.from({ length: 257 }, (_, i) => `t${i}`).join(' ') },
+      400,
+      'grant_malformed',
+    ],
+    [{ resource: `https://a.example/${'x'.repeat(2000)}` }, 400, 'request_malformed'],
     [{ limits: '{"*":{"calls":{"max":1},"x":1}}' }, 400, 'grant_malformed'],
     [{ resource: 'not absolute' }, 400, 'request_malformed'],
     [{ state: 'x'.repeat(1025) }, 400, 'request_malformed'],

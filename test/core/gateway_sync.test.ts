@@ -1,73 +1,24 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { concat, toBase64 } from '../../src/bytes.ts'
+import { toBase64 } from '../../src/bytes.ts'
 import { noteVerifier } from '../../src/envelope/mod.ts'
-import { memoryGatewayStore } from '../../src/gateway/mod.ts'
-import { formatSyncHead, openBundle, parseSyncAnswer } from '../../src/grants/mod.ts'
-import {
-  defaultHasher,
-  exportRange,
-  type Log,
-  memoryLogStorage,
-  openLog,
-  parseEntry,
-  verifyRange,
-} from '../../src/log/mod.ts'
+import { type GatewayStore, memoryGatewayStore } from '../../src/gateway/mod.ts'
+import { openBundle, parseSyncAnswer } from '../../src/grants/mod.ts'
+import { parseEntry, verifyRange } from '../../src/log/mod.ts'
 import { hashOf } from './_grants.ts'
+import { logOf, message, more, originOf, sync } from './_device_logs.ts'
 import {
   asDevice,
   asOperator,
   bodyOf,
-  type Device,
   device,
   granted,
   ISSUER,
   refused,
   registered,
-  type Scene,
   scene,
   signed,
 } from './_gateway.ts'
-
-const originOf = (who: Device) => `gateway.example/devices/${who.key.publicKey.id}`
-
-/** A log of so many entries; the first is the log's own. */
-async function logOf(who: Device, count: number, now: number): Promise<Log> {
-  let time = now * 1000
-  const log = await openLog(memoryLogStorage(), who.key, {
-    origin: originOf(who),
-    clock: () => time++,
-  })
-  await more(log, count - 1)
-  return log
-}
-
-async function more(log: Log, count: number, note = ''): Promise<void> {
-  await Promise.all(
-    Array.from(
-      { length: count },
-      (_, i) => log.append({ type: 'action.outcome', data: { i, note } }),
-    ),
-  )
-}
-
-/** A message with entries `from` to `to`, all by default. */
-async function message(log: Log, from = 0, to?: number, generation = 1): Promise<Uint8Array> {
-  const head = await log.checkpoint()
-  const parts: Uint8Array[] = []
-  for await (const part of exportRange(log.view(), { start: from, end: to ?? head.size }, head)) {
-    parts.push(part)
-  }
-  const claimed = { size: 0, root: defaultHasher.empty }
-  return concat(formatSyncHead({ generation, claimed }), ...parts)
-}
-
-async function sync(at: Scene, who: Device, id: string, body: Uint8Array) {
-  const answer = await asDevice(at, who, 'POST', `/bundles/${id}/sync`, body)
-  const text = await answer.text()
-  assert.equal(answer.status, 200, text)
-  return parseSyncAnswer(text)
-}
 
 test("a device gets at no other device's bundle", async () => {
   const at = await scene()
@@ -144,7 +95,13 @@ test('sync refuses messages that are none, and takes nothing of them', async () 
   const flipped = good.slice()
   flipped[good.length - 20]! ^= 1
   const foreign = await message(await logOf(other, 3, at.now))
+  // A note with a signature that nobody asked for still verifies; no more than a few are kept.
+  const stuffed = async (length: number) => {
+    const signature = `— x.example ${toBase64(new Uint8Array(length))}\n`
+    return await message(await logOf(who, 3, at.now), 0, 3, 1, signature)
+  }
   const cases: [Uint8Array, number, string][] = [
+    [await stuffed(16 * 1024), 400, 'sync_malformed'],
     [new Uint8Array(), 400, 'sync_malformed'],
     [new TextEncoder().encode('{}\n'), 400, 'sync_malformed'],
     [new TextEncoder().encode('\n\n'), 400, 'sync_malformed'],
@@ -156,6 +113,7 @@ test('sync refuses messages that are none, and takes nothing of them', async () 
     await refused(asDevice(at, who, 'POST', path, body), status, code)
   }
   assert.equal(await at.store.logs.size(who.key.publicKey.id), 0)
+  assert.equal((await sync(at, who, id, await stuffed(100))).acknowledged.size, 3)
 })
 
 test('sync takes each entry once, however often and in whatever pieces it comes', async () => {
@@ -235,6 +193,11 @@ test('a log that forked, went back or was replaced is answered so, and kept as a
   await sync(at, who, id, await message(other)) // once more: no second finding
   const { items } = await bodyOf(await asOperator(at, 'GET', `/admin/findings?bundle=${id}`))
   assert.equal(items.length, 2)
+  assert.deepEqual(
+    await bodyOf(await asOperator(at, 'GET', `/admin/findings/${items[0].id}`)),
+    items[0],
+  )
+  await refused(asOperator(at, 'GET', '/admin/findings/none'), 404, 'not_found')
   assert.equal(items[0].known.size, 5)
   assert.equal(items[0].known.root, toBase64((await log.checkpoint()).root))
   assert.match(items[0].evidence, /^gateway\.example\/devices\//)
@@ -349,6 +312,130 @@ test('no more of a log is read at once than a few megabytes, and not all of it a
     assert.equal((await sync(at, who, id, short)).log, 'rolled_back')
   }
   assert.ok(reads > 0 && reads <= 4, `${reads}`)
+})
+
+/** What is kept of a device's log: as counted, and as it is. */
+async function kept(store: GatewayStore, log: string) {
+  const [found, entries] = [
+    await store.records.get('log', log),
+    await store.logs.entries(log, 0, 1e6),
+  ]
+  const { size, bytes } = found?.record.state ?? { size: 0, bytes: 0 }
+  const sum = entries.reduce((all, entry) => all + entry.bytes.length, 0)
+  assert.deepEqual([size, bytes], [entries.length, sum])
+  return { entries: entries.length, bytes: sum }
+}
+
+test('what is above the ceilings of a log is not taken, and the answer brings all else', async () => {
+  const at = await scene({ ceilings: { logEntries: 5 } })
+  const who = await device()
+  const { bundle_id: id, grant_id: grant } = await granted(at, who)
+  const log = await logOf(who, 4, at.now)
+  const [none, some] = [await message(await logOf(who, 6, at.now)), await message(log)]
+  const first = await sync(at, who, id, none)
+  assert.deepEqual(first.refused, { code: 'log_quota', entries: 5, bytes: 2 * 1024 ** 3 })
+  assert.deepEqual([first.acknowledged.size, first.log], [0, 'consistent'])
+  assert.deepEqual(await kept(at.store, who.key.publicKey.id), { entries: 0, bytes: 0 })
+  const taken = await sync(at, who, id, some)
+  assert.deepEqual([taken.acknowledged.size, taken.refused], [4, undefined])
+  const { bytes } = await kept(at.store, who.key.publicKey.id)
+  await more(log, 2)
+  at.now += 61
+  // A newer bundle comes along, and what is known already is no more than it was.
+  const second = await sync(at, who, id, await message(log))
+  assert.deepEqual(second.refused, { code: 'log_quota', entries: 1, bytes: 2 * 1024 ** 3 - bytes })
+  assert.equal(second.acknowledged.size, 4)
+  const bundle = await openBundle(second.bundle!, [{ issuer: ISSUER, keys: [at.key.publicKey] }])
+  assert.deepEqual([bundle.generation, bundle.log.acknowledged?.size], [2, 4])
+  assert.equal((await sync(at, who, id, await message(log, 0, 4))).refused, undefined)
+  assert.equal((await sync(at, who, id, await message(log, 2, 5))).acknowledged.size, 5)
+  assert.equal((await sync(at, who, id, await message(log, 5, 6))).refused?.entries, 0)
+  const reason = { reason: 'lost' }
+  await bodyOf(await asOperator(at, 'POST', `/admin/grants/${grant}/revoke`, reason))
+  const last = await sync(at, who, id, await message(log))
+  assert.deepEqual([last.status.state, last.refused?.code], ['revoked', 'log_quota'])
+  assert.equal((await kept(at.store, who.key.publicKey.id)).entries, 5)
+  // The operator is told once, and finds what is there in order.
+  const { items } = await bodyOf(await asOperator(at, 'GET', `/admin/findings?bundle=${id}`))
+  assert.deepEqual(
+    items.map(({ kind, known }: { kind: string; known: { size: number } }) => [kind, known.size]),
+    [['log_quota', 0]],
+  )
+  const audit = await asOperator(at, 'GET', `/admin/bundles/${id}/audit`)
+  const verifier = await noteVerifier(originOf(who), who.key.publicKey)
+  const file = new Uint8Array(await audit.arrayBuffer())
+  const { entries } = await verifyRange(file, [verifier], { origin: originOf(who) })
+  assert.equal(entries.length, 5)
+  // With a higher ceiling it goes on where it stood.
+  const { store, key } = at
+  const wider = await scene({ store, key, ceilings: { logEntries: 6 } })
+  assert.equal((await sync(wider, who, id, await message(log))).acknowledged.size, 6)
+})
+
+test('a log is bounded in bytes too, for all bundles of its device, and each device has its own', async () => {
+  const at = await scene({ ceilings: { logBytes: 3000 } })
+  const [who, other] = [await device(), await device()]
+  const [one, two] = [await granted(at, who), await granted(at, who)]
+  const log = await logOf(who, 2, at.now)
+  await sync(at, who, one.bundle_id, await message(log))
+  await more(log, 1, 'x'.repeat(3000))
+  const before = await kept(at.store, who.key.publicKey.id)
+  for (const { bundle_id: id } of [one, two]) {
+    const { refused, acknowledged } = await sync(at, who, id, await message(log))
+    assert.equal(acknowledged.size, 2)
+    assert.equal(refused?.bytes, 3000 - before.bytes)
+  }
+  assert.deepEqual(await kept(at.store, who.key.publicKey.id), before)
+  const { bundle_id: theirs } = await granted(at, other)
+  const answer = await sync(at, other, theirs, await message(await logOf(other, 3, at.now)))
+  assert.equal(answer.acknowledged.size, 3)
+})
+
+test('of two messages at once the second is measured with what the first has brought', async () => {
+  const inner = memoryGatewayStore()
+  let meddle: (() => Promise<unknown>) | undefined
+  const at = await scene({
+    ceilings: { logEntries: 5 },
+    store: {
+      ...inner,
+      async commit(changes) {
+        const what = changes.some((change) => 'append' in change) ? meddle : undefined
+        if (what !== undefined) meddle = undefined
+        await what?.()
+        await inner.commit(changes)
+      },
+    },
+  })
+  const who = await device()
+  const { bundle_id: id } = await granted(at, who)
+  const log = await logOf(who, 6, at.now)
+  await sync(at, who, id, await message(log, 0, 2))
+  const [small, large] = [await message(log, 0, 3), await message(log, 0, 5)]
+  meddle = () => sync(at, who, id, large)
+  const overtaken = await sync(at, who, id, small)
+  assert.deepEqual([overtaken.acknowledged.size, overtaken.refused], [5, undefined])
+  const next = await message(log)
+  assert.equal((await sync(at, who, id, next)).refused?.entries, 0)
+  assert.equal((await kept(inner, who.key.publicKey.id)).entries, 5)
+})
+
+test('a log from before its bytes were counted is counted once', async () => {
+  const at = await scene({ ceilings: { logBytes: 100_000 } })
+  const who = await device()
+  const id = who.key.publicKey.id
+  const { bundle_id: bundle } = await granted(at, who)
+  const log = await logOf(who, 3, at.now)
+  await sync(at, who, bundle, await message(log))
+  const { record, version } = (await at.store.records.get('log', id))!
+  const { bytes, ...state } = record.state
+  await at.store.commit([{ put: 'log', record: { ...record, state }, version }])
+  await more(log, 1, 'x'.repeat(60_000))
+  assert.equal((await sync(at, who, bundle, await message(log))).acknowledged.size, 4)
+  const now = await kept(at.store, id)
+  assert.ok(now.bytes > 60_000 + Number(bytes))
+  await more(log, 1, 'x'.repeat(60_000))
+  const { refused } = await sync(at, who, bundle, await message(log))
+  assert.equal(refused?.bytes, 100_000 - now.bytes)
 })
 
 test('every answer tells of a revocation, and the entries are still taken', async () => {

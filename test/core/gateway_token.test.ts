@@ -187,6 +187,8 @@ test('POST /oauth/token gives a grant and a bundle that verify offline', async (
   assert.equal(list.get(status!.idx), TOKEN_STATUS.valid)
 })
 
+const grantsOf = (at: Scene) => at.store.records.list('grant')
+
 const exchangeFields = (token: string, holder: string, agent: string, cnf: string, more = {}) => ({
   grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
   subject_token: token,
@@ -202,7 +204,7 @@ test('a grant is narrowed by the server for its holder alone, and only narrowed'
   const at = await scene()
   const [who, child, thief] = [await device(), await device(), await device()]
   const root = await granted(at, who, undefined, { duration: '7200', max_depth: '1' })
-  const agent = await registered(at)
+  const agent = await registered(at, { takes_from: [root.agent] })
   const fields = (more = {}) => exchangeFields(root.access_token, who.cnf, agent, child.cnf, more)
   const path = '/oauth/token'
   const stolen = exchangeFields(root.access_token, thief.cnf, agent, thief.cnf)
@@ -232,11 +234,104 @@ test('a grant is narrowed by the server for its holder alone, and only narrowed'
   await refused(signedForm(at, child, path, deeper), 403, 'grant_depth')
 })
 
+test('a grant goes under the name of its own agent, or of one that takes from it, and no other', async () => {
+  const at = await scene()
+  const [who, child] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '2' })
+  const [stranger, bank] = [await registered(at), await registered(at, { name: 'Bank' })]
+  // Takes from another agent, which says nothing of this one; and what an agent takes, it does not give.
+  const elsewhere = await registered(at, { takes_from: [stranger, bank] })
+  const allow = (agent: string, takesFrom: unknown) =>
+    asOperator(at, 'PATCH', `/admin/agents/${agent}`, { takes_from: takesFrom })
+  await bodyOf(await allow(root.agent, [stranger]))
+  const to = (agent: string, more = {}) => {
+    const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf, more)
+    return signedForm(at, who, '/oauth/token', fields)
+  }
+  const [{ size }, { length }] = [await at.store.status.head('1'), await grantsOf(at)]
+  for (const agent of [stranger, bank, elsewhere]) {
+    const answer = await to(agent)
+    assert.match((await answer.clone().json()).remedy, /takes_from/)
+    await refused(answer, 403, 'policy_denied')
+  }
+  await refused(to('agent_none'), 401, 'client_unknown')
+  // Refused before anything came to be.
+  assert.equal((await at.store.status.head('1')).size, size)
+  assert.equal((await grantsOf(at)).length, length)
+
+  // A record from before agents said so is read, and takes from nobody.
+  const { record, version } = (await at.store.records.get('agent', bank))!
+  assert.equal('takesFrom' in record, false)
+  await bodyOf(await asOperator(at, 'GET', `/admin/agents/${bank}`))
+  const updated = await bodyOf(await allow(bank, [stranger, root.agent]))
+  assert.deepEqual(updated.takes_from, [stranger, root.agent])
+  assert.equal((await at.store.records.get('agent', bank))?.version, version + 1)
+  const made = await bodyOf(await to(bank, { max_depth: '1' }))
+  const kept = (await at.store.records.get('grant', made.grant_id))!.record
+  assert.deepEqual([kept.agent, kept.parent], [bank, root.grant_id])
+  const own = await bodyOf(await to(root.agent))
+  assert.equal((await at.store.records.get('grant', own.grant_id))?.record.agent, root.agent)
+  const of = await registered(at, { takes_from: [root.agent] })
+  await bodyOf(await to(of))
+
+  // It is the agent of the grant itself that counts, not of one above.
+  const fields = exchangeFields(made.access_token, child.cnf, of, who.cnf)
+  await refused(signedForm(at, child, '/oauth/token', fields), 403, 'policy_denied')
+  await bodyOf(await asOperator(at, 'POST', `/admin/agents/${bank}/suspend`))
+  await refused(to(bank), 401, 'client_unknown')
+  await bodyOf(await asOperator(at, 'POST', `/admin/agents/${bank}/resume`))
+  await bodyOf(await to(bank))
+  await bodyOf(await allow(bank, []))
+  await refused(to(bank), 403, 'policy_denied')
+})
+
+test('PATCH /admin/agents/:id takes from the operator whom an agent takes grants from, and nothing else', async () => {
+  const at = await scene()
+  const agent = await registered(at)
+  const path = `/admin/agents/${agent}`
+  const headers = { 'content-type': 'application/json' }
+  const body = JSON.stringify({ takes_from: [agent] })
+  await refused(send(at, 'PATCH', path, { headers, body }), 401, 'unauthenticated')
+  for (
+    const wrong of [
+      {},
+      { takes_from: agent },
+      { takes_from: [1] },
+      { takes_from: ['agent_none'] },
+      { takes_from: ['*'] },
+      { takes_from: Array(101).fill(agent) },
+      { takes_from: [], status: 'active' },
+      { takes_from: [], tenant: 'x' },
+    ]
+  ) await refused(asOperator(at, 'PATCH', path, wrong), 400, 'request_malformed')
+  const more = { name: 'x', redirect_uris: [], takes_from: ['agent_none'] }
+  await refused(asOperator(at, 'POST', '/admin/agents', more), 400, 'request_malformed')
+  const none = asOperator(at, 'PATCH', '/admin/agents/agent_none', { takes_from: [] })
+  await refused(none, 404, 'not_found')
+  assert.deepEqual((await bodyOf(await asOperator(at, 'GET', path))).takes_from, [])
+})
+
+test('what an agent takes no more at the moment of an exchange comes not to be', async () => {
+  const hook: { meddle?: () => Promise<unknown> } = {}
+  const isChild = (change: Change) =>
+    'put' in change && change.put === 'grant' && !!change.record.parent
+  const at = await scene({
+    store: meddled((changes) => changes.some(isChild) ? hook.meddle : undefined),
+  })
+  const [who, child] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '1' })
+  const agent = await registered(at, { takes_from: [root.agent] })
+  hook.meddle = () => asOperator(at, 'PATCH', `/admin/agents/${agent}`, { takes_from: [] })
+  const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf)
+  await refused(signedForm(at, who, '/oauth/token', fields), 409, 'store_conflict')
+  assert.equal((await grantsOf(at)).length, 1)
+})
+
 test('a grant with an audience or limits is not widened by way of the server', async () => {
   const at = await scene()
   const [who, child] = [await device(), await device()]
   const agent = await registered(at)
-  const limited = await granted(at, who, undefined, {
+  const limited = await granted(at, who, agent, {
     max_depth: '1',
     limits: '{"*":{"calls":{"max":1}}}',
   })
@@ -244,7 +339,7 @@ test('a grant with an audience or limits is not widened by way of the server', a
   const of = (token: string, more = {}) =>
     signedForm(at, who, path, exchangeFields(token, who.cnf, agent, child.cnf, more))
   await refused(of(limited.access_token), 403, 'policy_denied')
-  const aimed = await granted(at, who, undefined, {
+  const aimed = await granted(at, who, agent, {
     max_depth: '1',
     resource: 'https://a.example/',
   })
@@ -258,7 +353,7 @@ test('a grant is not widened by what its holder put beside the verified tools', 
   const [who, child] = [await device(), await device()]
   const root = await granted(at, who, undefined, { max_depth: '2' })
   const above = claimsOf(root.access_token).authorization_details
-  const agent = await registered(at)
+  const agent = await registered(at, { takes_from: [root.agent] })
   const decoy = { type: 'decoy', tools: { 'payments:initiate': {} } }
   for (const details of [[decoy, ...above], [...above, decoy]]) {
     const claims = childClaims(root.access_token, who.key, {
@@ -286,7 +381,7 @@ test('a child of a grant goes no longer without contact than the grant itself', 
   const [who, child] = [await device(), await device()]
   const week = { duration: '604800', offline_max_age: '604800' }
   const root = await granted(at, who, undefined, { ...week, max_depth: '1', offline_max_age: '60' })
-  const agent = await registered(at)
+  const agent = await registered(at, { takes_from: [root.agent] })
   const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf, week)
   const { bundle } = await bodyOf(await signedForm(at, who, '/oauth/token', fields))
   const { offline, exp } = claimsOf(bundle)
@@ -330,7 +425,7 @@ test('a chain that the holder narrowed offline is exchanged at its own width', a
     holder: middle.key.publicKey,
     scopes: ['mail:send'],
   }, { now: at.now })
-  const agent = await registered(at)
+  const agent = await registered(at, { takes_from: [root.agent] })
   const fields = (scope: string) =>
     exchangeFields(chain.join('\n'), middle.cnf, agent, child.cnf, { scope })
   const path = '/oauth/token'
@@ -349,7 +444,7 @@ test('revoking a grant revokes all that was made of it, in the status list too',
   const at = await scene()
   const [who, child, grandchild] = [await device(), await device(), await device()]
   const root = await granted(at, who, undefined, { max_depth: '3' })
-  const agent = await registered(at)
+  const agent = await registered(at, { takes_from: [root.agent] })
   const path = '/oauth/token'
   const one = await bodyOf(
     await signedForm(
@@ -429,7 +524,7 @@ test('a revocation that is too much for the store at once is done in parts', asy
   const [who, child] = [await device(), await device()]
   const root = await granted(at, who, undefined, { max_depth: '1' })
   for (let i = 0; i < 8; i++) {
-    const agent = await registered(at)
+    const agent = await registered(at, { takes_from: [root.agent] })
     const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf)
     await bodyOf(await signedForm(at, who, '/oauth/token', fields))
   }
@@ -444,7 +539,7 @@ test('resuming an agent gives nothing back where another one is still suspended'
   const at = await scene()
   const [who, child] = [await device(), await device()]
   const root = await granted(at, who, undefined, { max_depth: '1' })
-  const agent = await registered(at)
+  const agent = await registered(at, { takes_from: [root.agent] })
   const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf)
   const made = await bodyOf(await signedForm(at, who, '/oauth/token', fields))
   const statuses = async () => {
@@ -534,7 +629,7 @@ test('whoever makes new grants again and again cannot keep theirs from being rev
   })
   const [who, other] = [await device(), await device()]
   const root = await granted(at, who, undefined, { max_depth: '3' })
-  const agent = await registered(at)
+  const agent = await registered(at, { takes_from: [root.agent] })
   const children: string[] = []
   const exchange = async (token: string, from: Device, to: Device) => {
     const fields = exchangeFields(token, from.cnf, agent, to.cnf, { max_depth: '2' })

@@ -10,6 +10,8 @@ import {
   NONCE_SLACK,
   retrying,
 } from '../../src/gateway/mod.ts'
+import { logOf, message, sync } from '../core/_device_logs.ts'
+import { device, granted, NOW, scene } from '../core/_gateway.ts'
 
 /** A place for one store. */
 export interface GatewayPlace {
@@ -185,6 +187,38 @@ export function gatewayStoreSuite(name: string, place: () => GatewayPlace): void
     read!.bytes[1] = 0
     assert.deepEqual((await store.logs.entries('l', 0, 1))[0]!.bytes, utf8('abc'))
   })
+
+  on(
+    'a log grows no further than its ceilings, with two processes at once and after a restart',
+    async (store, place) => {
+      place.clock(NOW)
+      const ceilings = { logEntries: 5, logBytes: 100_000 }
+      const one = await scene({ store, ceilings })
+      const { key } = one
+      const two = await scene({ store: place.open(), key, ceilings })
+      const who = await device()
+      const { bundle_id: id } = await granted(one, who)
+      const log = await logOf(who, 8, NOW)
+      const ends = [3, 4, 5, 6, 8, 3, 5, 8]
+      const bodies = await Promise.all(ends.map((end) => message(log, 0, end)))
+      const answers = await Promise.all(
+        bodies.map((body, i) => sync(i % 2 === 0 ? one : two, who, id, body)),
+      )
+      for (const [i, { acknowledged: { size }, refused }] of answers.entries()) {
+        assert.ok(size <= 5, `${size}`)
+        assert.equal(refused?.code, ends[i]! > 5 ? 'log_quota' : undefined)
+      }
+      const again = await scene({ store: place.open(), key, ceilings })
+      const name = who.key.publicKey.id
+      const entries = await store.logs.entries(name, 0, 99)
+      const bytes = entries.reduce((sum, entry) => sum + entry.bytes.length, 0)
+      const { state } = (await store.records.get('log', name))!.record
+      assert.deepEqual([state.size, state.bytes, entries.length], [5, bytes, 5])
+      const last = await sync(again, who, id, await message(log))
+      assert.deepEqual(last.refused, { code: 'log_quota', entries: 0, bytes: 100_000 - bytes })
+      assert.equal(last.acknowledged.size, 5)
+    },
+  )
 
   on('many writers at once lose nothing when they try again', async (store, place) => {
     const stores = [store, place.open()]

@@ -7,7 +7,7 @@ import { gatewayStoreSuite } from '../suites/gateway_store_suite.ts'
 
 type Kv = KvDatabase & { close(): void }
 const { openKv } = Deno as unknown as { openKv(path: string): Promise<Kv> }
-const opened = await Promise.all(Array.from({ length: 12 }, () => openKv(':memory:')))
+const opened = await Promise.all(Array.from({ length: 13 }, () => openKv(':memory:')))
 
 gatewayStoreSuite('the Deno KV store', () => {
   const kv = opened.pop()!
