@@ -3,6 +3,7 @@ import { equalBytes } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import type { Log, LogEvent } from '../log/mod.ts'
 import type { AcknowledgedHead, VerifiedBundle } from './bundle.ts'
+import { PUT_BACK } from './device_anchor.ts'
 import type { DeviceMemory } from './device_memory.ts'
 import type { ServerContact } from './device_parts.ts'
 import { type DeviceState, type Revoked, rootText } from './device_state.ts'
@@ -144,13 +145,13 @@ async function checkHead(log: Log, head: AcknowledgedHead | undefined): Promise<
     throw new SignetError(
       size <= 1 ? 'log_replaced' : 'log_rolled_back',
       `the server has ${head.size} entries of the log, the device ${size}`,
-      { remedy: 'keep this state for inquiry, and enrol the device anew' },
+      { remedy: PUT_BACK },
     )
   }
   const root = await log.view().hash({ start: 0, end: head.size })
   if (equalBytes(root, head.root)) return
   throw new SignetError('log_forked', 'the server has another log than the device', {
-    remedy: 'keep this state for inquiry, and enrol the device anew',
+    remedy: PUT_BACK,
   })
 }
 

@@ -9,6 +9,7 @@ import { checkAborted } from '../keys/mod.ts'
 import { exportRange, type LogView, type VerifiedCheckpoint } from '../log/mod.ts'
 import type { AcknowledgedHead } from './bundle.ts'
 import type { Device } from './device.ts'
+import { PUT_BACK } from './device_anchor.ts'
 import type { ServerContact } from './device_parts.ts'
 import { type DeviceHttp, deviceHttp, type DeviceHttpOptions } from './device_http.ts'
 import {
@@ -223,7 +224,5 @@ const FAULTS: {
 }
 
 function different(code: 'log_rolled_back' | 'log_forked' | 'log_replaced', why: string) {
-  return new SignetError(code, why, {
-    remedy: 'keep the log for inquiry; the server has reported it',
-  })
+  return new SignetError(code, why, { remedy: PUT_BACK })
 }
