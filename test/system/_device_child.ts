@@ -14,6 +14,7 @@ import { derivePublic } from '../../src/crypto/mod.ts'
 import { isSignetError } from '../../src/errors.ts'
 import { openDevice, syncDevice } from '../../src/grants/mod.ts'
 import { importKey, readPublicKeys } from '../../src/keys/mod.ts'
+import { slowDisk } from './_slow_disk.ts'
 
 /** Where everything is. */
 export interface ChildConfig {
@@ -31,6 +32,8 @@ export interface ChildConfig {
   readonly batch: number
   /** Milliseconds that a caller waits after each action, so that syncs get their turn. Default 0. */
   readonly rest?: number
+  /** Milliseconds that the log's disk may wait before it writes; see {@link slowDisk}. Default: it is as it is. */
+  readonly slow?: number
 }
 
 /** Writes a line now. A pipe that is full says EAGAIN: wait for its reader. */
@@ -46,7 +49,8 @@ function say(text: string): void {
 }
 
 const [run = '', text = ''] = process.argv.slice(2)
-const { folder, seed, bundle, issuer, pins, pause, batch, rest = 0 }: ChildConfig = JSON.parse(text)
+const { folder, seed, bundle, issuer, pins, pause, batch, rest = 0, slow }: ChildConfig = JSON
+  .parse(text)
 // From here on it may be killed: opening and recovering are to be cut too.
 say('start')
 const privateKey = fromHex(seed)
@@ -54,7 +58,7 @@ const publicKey = await derivePublic(ALGORITHMS.Ed25519, privateKey)
 const device = await openDevice({
   key: await importKey(ALGORITHMS.Ed25519, { privateKey, publicKey }),
   storage: fileDeviceStorage(join(folder, 'state')),
-  log: fileLogStorage(join(folder, 'log')),
+  log: fileLogStorage(join(folder, 'log'), { fs: slow === undefined ? undefined : slowDisk(slow) }),
   trusted: [{ issuer, keys: await readPublicKeys(readFileSync(pins)) }],
   sha256: nodeSha256,
   publishAfter: 10,

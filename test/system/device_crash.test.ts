@@ -25,6 +25,8 @@ import { inTemp } from './_temp.ts'
 const ROUNDS = Number(process.env.SIGNET_ROUNDS ?? 6)
 /** Milliseconds at most, and from when on: while it opens, in its first actions, in the midst of all. */
 const KILLS = [[1000, 'open'], [60, 'open'], [300, 'start']] as const
+/** Milliseconds that a slow disk waits: what was told before it was written is then missing. */
+const SLOW = 30
 const ORIGIN = 'grants.example/devices/1'
 const privateKey = crypto.getRandomValues(new Uint8Array(32))
 const publicKey = await derivePublic(ALGORITHMS.Ed25519, privateKey)
@@ -102,7 +104,9 @@ test(`${ROUNDS} times kill -9 amid acting and syncing: no action without its int
       }
       for (let round = from; round < Math.min(ROUNDS, from + 20); round++) {
         const [longest, said] = KILLS[round % KILLS.length]!
-        seen.life(await killed(`r${round}`, config, Math.random() * longest, said))
+        const slow = round % 2 === 0 ? SLOW : undefined
+        const life = killed(`r${round}`, { ...config, slow }, Math.random() * longest, said)
+        seen.life(await life)
         // Now and then the next life has to put things in order by itself, and may be cut in it.
         if (round % 4 === 3) continue
         const device = await open(folder)
