@@ -5,7 +5,7 @@
  */
 import { type Bytes, concat, equalBytes } from '../bytes.ts'
 import { isSignetError, SignetError } from '../errors.ts'
-import { checkAborted } from '../keys/mod.ts'
+import { abortable, checkAborted } from '../keys/mod.ts'
 import { exportRange, type LogView, type VerifiedCheckpoint } from '../log/mod.ts'
 import type { AcknowledgedHead } from './bundle.ts'
 import type { Device } from './device.ts'
@@ -47,9 +47,12 @@ export interface SyncResult {
 
 const MAX_VERDICTS = 1000
 
+/** The end of the syncs that a device has begun: what is overtaken on its way looks like a log that went back. */
+const turns = new WeakMap<Device, Promise<unknown>>()
+
 /**
  * Sends what the server has not, and takes in what it says. May be called at any time, at once with actions, and
- * again after any failure.
+ * again after any failure. Of several calls at once each waits for the one before.
  *
  * Errors: `device_unenrolled`; those of `DeviceHttp.request`; `sync_malformed` (the answer makes no sense);
  * `log_forked`, `log_rolled_back`, `log_replaced` (the two sides have different logs: nothing was taken);
@@ -59,6 +62,14 @@ export async function syncDevice(
   device: Device,
   options: SyncDeviceOptions = {},
 ): Promise<SyncResult> {
+  const before = turns.get(device) ?? Promise.resolve()
+  const result = abortable(before, options.signal).then(() => syncNow(device, options))
+  // Whoever gives up waiting does not let the next one go first.
+  turns.set(device, Promise.allSettled([before, result]).then(() => {}))
+  return await result
+}
+
+async function syncNow(device: Device, options: SyncDeviceOptions): Promise<SyncResult> {
   const { bundle, log } = device
   if (bundle === undefined || log === undefined) {
     throw new SignetError('device_unenrolled', 'the device has no bundle to sync', {
