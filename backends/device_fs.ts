@@ -1,7 +1,7 @@
 /**
- * What a device keeps on disk. Its sealed states are in a folder: `state.0` and `state.1`, which take turns, so that the state before the newest
- * is always there. Each is replaced in one step, synced, and readable by its owner only. The anchor of its log lies
- * elsewhere: `deviceAnchor`.
+ * What a device keeps on disk. Its sealed states are in a folder: `state.0` and `state.1`, which take turns, so that the
+ * state before the newest is always there. Each is replaced in one step, synced, and readable by its owner only. The
+ * anchor of its log lies elsewhere: `deviceAnchor`.
  *
  * @module
  */

@@ -33,7 +33,7 @@ export interface OpenDeviceOptions extends DeviceSettings {
   readonly kek?: Kek | undefined
   /**
    * Where the log's newest checkpoint is kept besides: the state and the log may be put back together. Stored anew
-   * whenever the log is published; entries after that may be cut unseen, so keep it where the log is always opened with it.
+   * whenever the log is published; what a program without it adds since may be cut unseen.
    */
   readonly anchor?: LogAnchor | undefined
   /** Default: portable. */
@@ -86,8 +86,7 @@ const NOTHING: LogFindings = {
  * was heard.
  *
  * Errors: those of `openLog`; `log_rolled_back`, `log_forked` (the log is not the one that the state knows, or is gone
- * while the state or the anchor knows of one);
- * `device_state_malformed`, `key_mismatch` (no state opens); `algorithm_unsupported` (the key is not Ed25519).
+ * while the state or the anchor knows of one); those of the anchor; `device_state_malformed`, `key_mismatch` (no state opens); `algorithm_unsupported` (the key is not Ed25519).
  */
 export async function openDevice(options: OpenDeviceOptions): Promise<Device> {
   const { key, storage, trusted } = options
