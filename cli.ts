@@ -32,6 +32,10 @@ const backends: Backends = {
   publishersMemory: async () => (await import('./backends/publishers_state.ts')).publishersState(),
   deviceStorage: async (folder) =>
     (await import('./backends/device_fs.ts')).fileDeviceStorage(folder),
+  async deviceAnchor(of) {
+    const { deviceAnchor, fileAnchor } = await import('./backends/device_anchor.ts')
+    return 'file' in of ? fileAnchor(of.file) : deviceAnchor(of.device, of.issuer)
+  },
   logStorage: async (folder) => (await import('./backends/log_fs.ts')).fileLogStorage(folder),
   gatewayStore: async (folder) =>
     (await import('./backends/gateway_folder.ts')).openGatewayFolder(folder),

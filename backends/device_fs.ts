@@ -1,6 +1,7 @@
 /**
- * A device's sealed states in a folder: `state.0` and `state.1`, which take turns, so that the state before the newest
- * is always there. Each is replaced in one step, synced, and readable by its owner only.
+ * What a device keeps on disk. Its sealed states are in a folder: `state.0` and `state.1`, which take turns, so that the
+ * state before the newest is always there. Each is replaced in one step, synced, and readable by its owner only. The
+ * anchor of its log lies elsewhere: `deviceAnchor`.
  *
  * @module
  */
@@ -13,6 +14,13 @@ import { readLimited, writeNew } from './files.ts'
 
 export type { Bytes } from '../src/bytes.ts'
 export type { DeviceStorage } from '../src/grants/mod.ts'
+export type { LogAnchor } from '../src/log/mod.ts'
+export {
+  deviceAnchor,
+  type DeviceAnchorOptions,
+  type FileAnchor,
+  fileAnchor,
+} from './device_anchor.ts'
 
 /** States larger than this are none. */
 const MAX_BYTES = 64 * 1024 * 1024

@@ -10,8 +10,7 @@
  */
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { join } from 'node:path'
 import process from 'node:process'
 import { isSignetError, SignetError } from '../src/errors.ts'
 import {
@@ -21,26 +20,14 @@ import {
   type PublishersState,
 } from '../src/models/mod.ts'
 import { writeNew } from './files.ts'
+import { stateFolder } from './state_folder.ts'
+
+export { stateFolder } from './state_folder.ts'
 
 /** Options of {@link publishersState}. */
 export interface PublishersStateOptions {
   /** Where to remember. Default: {@link stateFolder}, `publishers`. */
   readonly folder?: string | undefined
-}
-
-/**
- * Where this user's programs keep state: `$XDG_STATE_HOME/signet` or `~/.local/state/signet` (XDG Base
- * Directory 0.8), on macOS `~/Library/Application Support/signet`, on Windows `%LOCALAPPDATA%\signet`.
- */
-export function stateFolder(): string {
-  const { XDG_STATE_HOME: xdg = '', LOCALAPPDATA: local } = process.env
-  // XDG: "If an implementation encounters a relative path … it should consider the path invalid".
-  if (isAbsolute(xdg)) return join(xdg, 'signet')
-  if (process.platform === 'win32') return join(local ?? homedir(), 'signet')
-  if (process.platform === 'darwin') {
-    return join(homedir(), 'Library', 'Application Support', 'signet')
-  }
-  return join(homedir(), '.local', 'state', 'signet')
 }
 
 /**

@@ -8,7 +8,6 @@ import {
   listBundles,
   MAX_BUNDLE_LENGTH,
   type OfflineReport,
-  type OpenDeviceOptions,
   peekDevice,
   pullBundle,
   type PulledBundle,
@@ -21,10 +20,13 @@ import { requested, type RequestFlags } from './bundle_request.ts'
 import { action, EXIT_CODES, group, several, wholeNumber, withKeys } from './command.ts'
 import type { CliContext, Run } from './context.ts'
 import {
+  comparing,
   configOf,
   type DeviceFlags,
+  type FolderOptions,
   isRunning,
   opened,
+  withAnchor,
   withDevice,
   withParts,
 } from './device_folder.ts'
@@ -90,7 +92,7 @@ export function bundleCommands(context: CliContext): Command {
 
 /** Adds the flags of commands that get a bundle. */
 function withObtain(command: Command): Command {
-  return withKeys(command)
+  return withAnchor(withKeys(command))
     .requiredOption('--device <dir>', 'folder of the device, made if need be')
     .option('--key <uri>', "the device's Ed25519 key; needed the first time")
     .option(
@@ -179,11 +181,15 @@ async function status(
 
 async function peek(
   run: Run,
-  options: OpenDeviceOptions,
+  options: FolderOptions,
   tool: string | undefined,
 ): Promise<number> {
-  run.say('the device is in use: this is by its state, without its log')
-  const { report, bundle, acknowledged } = await peekDevice({ ...options, tool })
+  run.say('the device is in use: this is by its state, without the newest of its log')
+  const { report, bundle, acknowledged } = await comparing(
+    run,
+    options,
+    () => peekDevice({ ...options, tool }),
+  )
   return answer(run, report, { bundle, acknowledged })
 }
 

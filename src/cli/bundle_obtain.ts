@@ -43,7 +43,12 @@ export async function obtain<T>(
     })
   }
   const trusted = flags.pin === undefined ? before!.trusted : await pinned(run, issuer, flags.pin)
-  const config = { key, kek: flags.kek ?? before?.kek, trusted }
+  const config = {
+    key,
+    kek: flags.kek ?? before?.kek,
+    anchor: flags.anchor ?? before?.anchor,
+    trusted,
+  }
   return await withParts(run, folder, config, flags, async (options, opening) => {
     const pulled = await from(opening, issuer)
     return await opened(options, run, async (device) => {

@@ -6,7 +6,7 @@ import type { GatewayStore } from '../gateway/mod.ts'
 import type { DeviceStorage } from '../grants/mod.ts'
 import type { Keyring } from '../keys/mod.ts'
 import type { FileTree, PublishersMemory } from '../models/mod.ts'
-import type { BundleChecker, LogStorage, Sha256, WitnessStore } from '../log/mod.ts'
+import type { BundleChecker, LogAnchor, LogStorage, Sha256, WitnessStore } from '../log/mod.ts'
 
 /** Options of key providers, from the flags of a command. */
 export interface ProviderOptions {
@@ -53,6 +53,10 @@ export interface Backends {
   inventory(): Promise<readonly Part[]>
   /** The sealed states of a device in a folder. */
   deviceStorage(folder: string): Promise<DeviceStorage>
+  /** The anchor in a file, or of the log that a device's key (its thumbprint) has for a server. */
+  deviceAnchor(
+    of: { readonly file: string } | { readonly device: string; readonly issuer: string },
+  ): Promise<LogAnchor & { readonly path: string }>
   /** The storage of a log in a folder. */
   logStorage(folder: string): Promise<LogStorage>
   /** The store of a gateway in a folder, which is made for its owner alone if need be. */

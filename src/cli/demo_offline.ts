@@ -90,12 +90,13 @@ async function enrolled({ command, check }: Stage, server: DemoServer): Promise<
     ...['bundle', 'request', server.url, '--agent', id, '--redirect', redirect],
     ...['--device', 'robot', '--key', 'robot.pem', '--pin', 'server.jwks', ...SECRET],
     ...['--capability', 'wish.json', '--limits', 'limits.json', '--depth', '1'],
+    ...['--anchor', 'robot.anchor'],
   ]
   await command(ask, 0, 'Alice approves in her browser, and the robot has its bundle', (text) => {
     const link = /^ {2}(http\S+)$/m.exec(text)?.[1]
     if (link !== undefined) page ??= decide(server, link, 'alice', 'approve')
   })
-  cpSync('robot/state', 'state.before', { recursive: true })
+  cpSync('robot', 'robot.before', { recursive: true })
   await command(['bundle', 'refresh', 'robot', ...SECRET], 0, 'the newest bundle before it leaves')
   const shown = await page ?? ''
   check(/Robot/.test(shown) && /payments:transfer/.test(shown), 'she saw who asks, and for what')
@@ -143,8 +144,7 @@ async function offline(run: Run, { scene, command, check }: Stage): Promise<void
     await device.close()
   })
   cpSync('robot/state', 'state.now', { recursive: true })
-  rmSync('robot/state', { recursive: true })
-  cpSync('state.before', 'robot/state', { recursive: true })
+  replace('robot/state', 'robot.before/state')
   await withRobot(run, async (options) => {
     const device = await openDevice(options)
     const transfer = guard(bank, { tool: PAY, device })
@@ -152,8 +152,20 @@ async function offline(run: Run, { scene, command, check }: Stage): Promise<void
     check(again === 'device_state_rolled_back', `an older state put back is noticed (${again})`)
     await device.close()
   })
-  rmSync('robot/state', { recursive: true })
-  cpSync('state.now', 'robot/state', { recursive: true })
+  replace('robot/state', 'state.now')
+  cpSync('robot', 'robot.now', { recursive: true })
+  replace('robot', 'robot.before')
+  await command(
+    ['bundle', 'status', 'robot', ...SECRET],
+    5,
+    'state and log put back together agree; the anchor, kept elsewhere, does not',
+  )
+  replace('robot', 'robot.now')
+}
+
+function replace(folder: string, by: string): void {
+  rmSync(folder, { recursive: true })
+  cpSync(by, folder, { recursive: true })
 }
 
 /** Passes a part of the grant on, without a server. */

@@ -1,11 +1,11 @@
 /**
  * A device as a folder: `device.json` says which key and whose bundles count, `state` is what it remembers, sealed, and
- * `log` what it did.
+ * `log` what it did. Elsewhere lies an anchor, which tells when the whole folder was put back.
  */
 import type { Command } from 'commander'
 import * as v from 'valibot'
 import { utf8 } from '../bytes.ts'
-import { isSignetError, SignetError } from '../errors.ts'
+import { type ErrorCode, isSignetError, SignetError } from '../errors.ts'
 import {
   type Device,
   openDevice,
@@ -14,6 +14,7 @@ import {
 } from '../grants/mod.ts'
 import { canonicalize, type JsonObject, parseJson } from '../json.ts'
 import { fromJwk, type Key, publicKey } from '../keys/mod.ts'
+import type { LogAnchor } from '../log/mod.ts'
 import { conform } from '../schema.ts'
 import { withKeys } from './command.ts'
 import type { CommonFlags, Run } from './context.ts'
@@ -22,10 +23,20 @@ import { printable } from './text.ts'
 
 const MAX_CONFIG = 2 ** 20
 
+/** What comparing a log with its anchor says. */
+const COMPARED: readonly ErrorCode[] = [
+  'log_rolled_back',
+  'log_forked',
+  'log_replaced',
+  'proof_malformed',
+  'proof_invalid',
+]
+
 const ConfigSchema = v.strictObject({
   format: v.literal('signet-device-v1'),
   key: v.string(),
   kek: v.optional(v.string()),
+  anchor: v.optional(v.string()),
   issuer: v.string(),
   keys: v.array(v.record(v.string(), v.unknown())),
 })
@@ -36,6 +47,8 @@ export interface DeviceConfig {
   readonly key: string
   /** What seals its state; absent: the key itself. */
   readonly kek?: string | undefined
+  /** The file of the log's anchor; absent: where this machine keeps those of its devices. */
+  readonly anchor?: string | undefined
   /** Whose bundles count, and under which keys. */
   readonly trusted: TrustedIssuer
 }
@@ -43,11 +56,21 @@ export interface DeviceConfig {
 /** Flags of commands on a device's folder. */
 export interface DeviceFlags extends CommonFlags {
   readonly key?: string
+  readonly anchor?: string
 }
 
 /** Adds the flags of a command on a device's folder. */
 export function withDevice(command: Command): Command {
-  return withKeys(command).option('--key <uri>', "the device's key; default: as it was pulled with")
+  return withAnchor(withKeys(command))
+    .option('--key <uri>', "the device's key; default: as it was pulled with")
+}
+
+/** Adds the flag that says where the log's anchor is. */
+export function withAnchor(command: Command): Command {
+  return command.option(
+    '--anchor <file>',
+    "keep the log's newest checkpoint there, and compare with it first; default: in the user's state, away from the device",
+  )
 }
 
 /** The configuration in a folder; undefined if there is none. Errors: `device_state_malformed`. */
@@ -55,17 +78,19 @@ export async function readConfig(run: Run, folder: string): Promise<DeviceConfig
   const path = configPath(folder)
   if (!await run.backends.exists(path)) return undefined
   const json = parseJson(await run.backends.readFile(path, MAX_CONFIG), { what: path })
-  const { key, kek, issuer, keys } = conform(ConfigSchema, json, 'device_state_malformed', path)
-  return { key, kek, trusted: { issuer, keys: await Promise.all(keys.map(keyOf)) } }
+  const config = conform(ConfigSchema, json, 'device_state_malformed', path)
+  const { key, kek, anchor, issuer, keys } = config
+  return { key, kek, anchor, trusted: { issuer, keys: await Promise.all(keys.map(keyOf)) } }
 }
 
 /** Writes the configuration. */
 export async function writeConfig(run: Run, folder: string, config: DeviceConfig): Promise<void> {
-  const { key, kek, trusted: { issuer, keys } } = config
+  const { key, kek, anchor, trusted: { issuer, keys } } = config
   const text = canonicalize({
     format: 'signet-device-v1',
     key,
     kek,
+    anchor,
     issuer,
     keys: keys.map(({ jwk }) => ({ ...jwk })),
   })
@@ -93,17 +118,42 @@ export async function pinned(run: Run, issuer: string, file: string): Promise<Tr
   return { issuer, keys }
 }
 
+/** What a device of a folder is opened with. */
+export interface FolderOptions extends OpenDeviceOptions {
+  readonly anchor: LogAnchor & { readonly path: string }
+}
+
+/** Says with which anchor a log was compared, where that may have gone wrong. */
+export async function comparing<T>(
+  run: Run,
+  { anchor }: FolderOptions,
+  work: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (isSignetError(error, ...COMPARED)) {
+      run.say(`the anchor of the log is ${printable(anchor.path)}`)
+    }
+    throw error
+  }
+}
+
 /** Opens what a device is made of, does some work with it, and closes all that was opened. */
 export async function withParts<T>(
   run: Run,
   folder: string,
   config: DeviceConfig,
   flags: DeviceFlags,
-  work: (options: OpenDeviceOptions, key: Key) => Promise<T>,
+  work: (options: FolderOptions, key: Key) => Promise<T>,
 ): Promise<T> {
   const ring = await run.keyring()
   const key = await ring.open(flags.key ?? config.key, { signal: run.signal })
   try {
+    const file = flags.anchor ?? config.anchor
+    const anchor = await run.backends.deviceAnchor(
+      file === undefined ? { device: key.publicKey.id, issuer: config.trusted.issuer } : { file },
+    )
     const kek = config.kek === undefined ? undefined : await ring.openKek(config.kek)
     try {
       return await work({
@@ -111,6 +161,7 @@ export async function withParts<T>(
         kek,
         storage: await run.backends.deviceStorage(`${folder}/state`),
         log: await run.backends.logStorage(`${folder}/log`),
+        anchor,
         trusted: [config.trusted],
         sha256: await run.backends.sha256(),
         onFault: (error) => run.say(`warning: ${printable((error as Error).message)}`),
@@ -125,11 +176,11 @@ export async function withParts<T>(
 
 /** Opens a device for writing, and closes it whatever happens. */
 export async function opened<T>(
-  options: OpenDeviceOptions,
+  options: FolderOptions,
   run: Run,
   work: (device: Device) => Promise<T>,
 ): Promise<T> {
-  const device = await openDevice(options)
+  const device = await comparing(run, options, () => openDevice(options))
   try {
     if (device.torn) run.say('the newest state was torn; the one before it is used')
     if (device.unresolved.length > 0) {

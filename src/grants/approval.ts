@@ -5,13 +5,12 @@
  * The approver's public key travels in the header (`jwk`), and is believed because its thumbprint stands in the
  * grant. No directory of approvers is needed.
  */
-import { toBase64Url, utf8 } from '../bytes.ts'
+import { utf8 } from '../bytes.ts'
 import { type Jws, parseJws, signJws, verifyJws } from '../envelope/mod.ts'
 import { isSignetError, SignetError } from '../errors.ts'
 import { isObject } from '../json.ts'
 import type { Key, PublicKey, SignOptions } from '../keys/mod.ts'
-import { portableSha256 } from '../log/mod.ts'
-import type { JudgedCall } from './arguments.ts'
+import { argumentDigest, type JudgedCall } from './arguments.ts'
 import { claimsJson } from './chain.ts'
 import { holderJwk, holderKey, thumbprintUri } from './holder_key.ts'
 import type { TimeBounds } from './invariants.ts'
@@ -63,11 +62,7 @@ export async function signApproval(
 
 /** SHA-256 of the RFC 8785 form of arguments, base64url. */
 export function argumentsHash(args: unknown): string {
-  return hashOf(provableArguments(args).text)
-}
-
-function hashOf(text: string): string {
-  return toBase64Url(portableSha256(utf8(text)))
+  return argumentDigest(provableArguments(args).text)
 }
 
 /** An approval that holds for a call. */
@@ -92,7 +87,7 @@ export async function heldApprovals(
   times: TimeBounds,
 ): Promise<ReadonlyMap<string, HeldApproval>> {
   const held = new Map<string, HeldApproval>()
-  const args = hashOf(call.args.text)
+  const args = argumentDigest(call.args.text)
   for (const text of texts.slice(0, MAX_APPROVALS)) {
     try {
       const jws = parseJws(text)

@@ -4,7 +4,9 @@
  * iterator says something else each time, and what an object inherits or hides is seen by the tool alone. So they
  * are read once, into RFC 8785 form, and nothing but that is used.
  */
+import { toBase64Url, utf8 } from '../bytes.ts'
 import { canonicalize, type JsonObject, type JsonValue } from '../json.ts'
+import { portableSha256 } from '../log/mod.ts'
 
 /** Arguments that were read. */
 export interface ReadArguments {
@@ -36,4 +38,9 @@ export function readArguments(args: unknown): ReadArguments | undefined {
 
 function hides(args: object): boolean {
   return Reflect.ownKeys(args).length !== Object.keys(args).length
+}
+
+/** What stands in a log for arguments in RFC 8785 form: their SHA-256, base64url. */
+export function argumentDigest(text: string): string {
+  return toBase64Url(portableSha256(utf8(text)))
 }

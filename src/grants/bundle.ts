@@ -84,21 +84,10 @@ export interface BundleContent {
 }
 
 /** A bundle that a pinned key signed. Only {@link openBundle} makes one. Whether it still counts is another question. */
-export class VerifiedBundle implements BundleContent {
+export interface VerifiedBundle extends BundleContent {}
+/** See the interface: what a bundle says, and these. */
+export class VerifiedBundle {
   readonly #nominal = true
-  readonly issuer: string
-  readonly id: string
-  readonly device: PublicKey
-  readonly issuedAt: number
-  readonly expiresAt: number
-  readonly generation: number
-  readonly grant: readonly string[]
-  readonly keys: readonly PublicKey[]
-  readonly keysExpireAt: number
-  readonly statusLists: readonly string[]
-  readonly log: BundleContent['log']
-  readonly sync: string
-  readonly offline: OfflineRules
   /** The pinned key that signed. */
   readonly key: PublicKey
   /** The bundle as it came. */
@@ -106,21 +95,10 @@ export class VerifiedBundle implements BundleContent {
 
   /** Called by {@link openBundle} alone. */
   constructor(content: BundleContent, key: PublicKey, token: string) {
-    this.issuer = content.issuer
-    this.id = content.id
-    this.device = content.device
-    this.issuedAt = content.issuedAt
-    this.expiresAt = content.expiresAt
-    this.generation = content.generation
-    this.grant = content.grant
-    this.keys = content.keys
-    this.keysExpireAt = content.keysExpireAt
-    this.statusLists = content.statusLists
-    this.log = content.log
-    this.sync = content.sync
-    this.offline = content.offline
+    Object.assign(this, content)
     this.key = key
     this.token = token
+    Object.freeze(this)
   }
 }
 
@@ -238,7 +216,7 @@ async function readContent(value: unknown): Promise<BundleContent> {
     if (sync.protocol !== 'https:' && !(local && sync.protocol === 'http:')) {
       throw malformed('its server is not at an https: URL')
     }
-    return Object.freeze({
+    return {
       issuer: claims.iss,
       id: claims.jti,
       device,
@@ -255,7 +233,7 @@ async function readContent(value: unknown): Promise<BundleContent> {
       },
       sync: claims.sync,
       offline: { maxAge: offline.max_age, perTool: offline.per_tool, skew: offline.skew },
-    })
+    }
   } catch (cause) {
     if (isSignetError(cause, 'offline_bundle_malformed')) throw cause
     if (!isSignetError(cause) && !(cause instanceof TypeError)) throw cause

@@ -1,7 +1,10 @@
-/** What a device's log tells when the device is opened. */
+/** What a device's log tells when the device is opened, and is told. */
 import { SignetError } from '../errors.ts'
 import { isObject, type JsonValue } from '../json.ts'
-import { type LogEntry, type LogView, parseEntry, TILE_WIDTH } from '../log/mod.ts'
+import { type Log, type LogEntry, type LogView, parseEntry, TILE_WIDTH } from '../log/mod.ts'
+
+/** Most intents that one entry tells of. */
+const MAX_TOLD = 4096
 
 /** An action that was begun, and of which nobody knows how it ended. */
 export interface UnresolvedIntent {
@@ -36,6 +39,20 @@ export interface LogFindings {
   readonly lastAction: number
   /** The newest time that the device judged by, seconds since 1970; 0: no entry tells. */
   readonly newestTime: number
+}
+
+/** Logs what was left open, and a torn state. What was told once is not found again. Errors: those of the log. */
+export async function tellRecovered(
+  log: Log,
+  unresolved: readonly UnresolvedIntent[],
+  torn: boolean,
+): Promise<void> {
+  if (unresolved.length === 0 && !torn) return
+  const intents = unresolved.map(({ index }) => index)
+  for (let at = 0; at === 0 || at < intents.length; at += MAX_TOLD) {
+    const data = { intents: intents.slice(at, at + MAX_TOLD), torn }
+    await log.append({ type: 'device.recovered', outcome: 'unknown', data })
+  }
 }
 
 /** Where to begin. */

@@ -98,15 +98,8 @@ export {
   type Fetch,
 } from './device_http.ts'
 export { type BundleRequest, type BundleWish, requestBundle } from './request_bundle.ts'
-export {
-  listBundles,
-  pullBundle,
-  type PulledBundle,
-  refreshDevice,
-  syncDevice,
-  type SyncDeviceOptions,
-  type SyncResult,
-} from './sync_device.ts'
+export { listBundles, pullBundle, type PulledBundle, refreshDevice } from './pull_bundle.ts'
+export { syncDevice, type SyncDeviceOptions, type SyncResult } from './sync_device.ts'
 export {
   type OfflineAuthority,
   offlineError,

@@ -5,6 +5,7 @@ import { ALGORITHMS } from '../algorithms.ts'
 import type { Kek, Key, Keyring, SignOptions } from '../keys/mod.ts'
 import { type Log, type LogAnchor, type LogStorage, openLog, type Sha256 } from '../log/mod.ts'
 import { Device } from './device.ts'
+import { anchorAnew, logGone, PUT_BACK } from './device_anchor.ts'
 import type { DeviceSettings } from './device_parts.ts'
 import { DeviceLedger } from './device_ledger.ts'
 import { type LogFindings, scanLog } from './device_log.ts'
@@ -30,7 +31,10 @@ export interface OpenDeviceOptions extends DeviceSettings {
   readonly trusted: readonly TrustedIssuer[]
   /** What seals the state. Default: made of the device's key, see `deviceKek`. */
   readonly kek?: Kek | undefined
-  /** Where the log's newest checkpoint is kept besides: the state and the log may be put back together. */
+  /**
+   * Where the log's newest checkpoint is kept besides: the state and the log may be put back together. Stored anew
+   * whenever the log is published; what a program without it adds since may be cut unseen.
+   */
   readonly anchor?: LogAnchor | undefined
   /** Default: portable. */
   readonly sha256?: Sha256 | undefined
@@ -81,8 +85,8 @@ const NOTHING: LogFindings = {
  * `device.recovered`. Where an older state was put back the device opens and refuses to act, until the server
  * was heard.
  *
- * Errors: those of `openLog`; `log_rolled_back`, `log_forked` (the log is not the one that the state knows);
- * `device_state_malformed`, `key_mismatch` (no state opens); `algorithm_unsupported` (the key is not Ed25519).
+ * Errors: those of `openLog`; `log_rolled_back`, `log_forked` (the log is not the one that the state knows, or is gone
+ * while the state or the anchor knows of one); those of the anchor; `device_state_malformed`, `key_mismatch` (no state opens); `algorithm_unsupported` (the key is not Ed25519).
  */
 export async function openDevice(options: OpenDeviceOptions): Promise<Device> {
   const { key, storage, trusted } = options
@@ -95,10 +99,10 @@ export async function openDevice(options: OpenDeviceOptions): Promise<Device> {
   const { state: loaded, torn } = await loadState(storage, sealer)
   const start = (origin: string) => startLog(origin, options)
   const published = await publishedOrigin(options.log)
-  if (loaded !== undefined && loaded.log.size > 0 && published === undefined) {
-    throw new SignetError('log_rolled_back', `the log is gone; it had ${loaded.log.size} entries`, {
-      remedy: 'put the newest copy of the log back, or enrol the device anew with another key',
-    })
+  if (published === undefined) {
+    const had = loaded?.log.size ?? 0
+    if (had > 0) throw logGone(had)
+    if (await options.anchor?.load() !== undefined) throw logGone()
   }
   const origin = loaded?.log.origin || published
   const log = origin === undefined ? undefined : await start(origin)
@@ -134,7 +138,7 @@ export async function openDevice(options: OpenDeviceOptions): Promise<Device> {
 
 async function startLog(origin: string, options: OpenDeviceOptions): Promise<Log> {
   const { anchor, clock, sha256, publishAfter, onFault } = options
-  return await openLog(options.log, options.key, {
+  const log = await openLog(options.log, options.key, {
     origin,
     anchor,
     clock,
@@ -142,6 +146,13 @@ async function startLog(origin: string, options: OpenDeviceOptions): Promise<Log
     publishAfter,
     onFault,
   })
+  try {
+    if (anchor !== undefined) await anchorAnew(log, anchor)
+    return log
+  } catch (error) {
+    await log.close().catch(() => {})
+    throw error
+  }
 }
 
 /** The name of a log that is there although no state knows it. Unverified: opening it verifies. */
@@ -170,7 +181,7 @@ async function readLog(log: Log, { log: known, pending, acknowledged }: DeviceSt
     throw new SignetError(
       'log_rolled_back',
       `the log has ${size} entries, and had ${known.size} when the state was written`,
-      { remedy: 'keep this state for inquiry, and put the newest copy of the log back' },
+      { remedy: PUT_BACK },
     )
   }
   const view = log.view()
@@ -179,7 +190,7 @@ async function readLog(log: Log, { log: known, pending, acknowledged }: DeviceSt
     !equalBytes(await view.hash({ start: 0, end: known.size }), fromBase64(known.root))
   ) {
     throw new SignetError('log_forked', 'the log is not the one that the state was written with', {
-      remedy: 'keep both for inquiry, and enrol the device anew',
+      remedy: PUT_BACK,
     })
   }
   return await scanLog(view, { index: known.size, pending, unsent: acknowledged?.size ?? 0 })

@@ -1,5 +1,7 @@
-/** Looking at a device whose log somebody else is writing: by its state alone. */
+/** Looking at a device whose log somebody else is writing: by its state alone, and by the log's anchor. */
 import { fromBase64 } from '../bytes.ts'
+import type { LogStorage } from '../log/mod.ts'
+import { checkPublished } from './device_anchor.ts'
 import { withLearned } from './learned.ts'
 import { deviceKek, loadState, stateSealer } from './device_state.ts'
 import { thumbprintUri } from './holder_key.ts'
@@ -17,11 +19,21 @@ export interface PeekedDevice {
   readonly acknowledged: AcknowledgedHead | undefined
 }
 
-/** Reads a device's state without its log. Errors: those of `openDevice` that are about the state. */
+/**
+ * Reads a device's state; of its log only what is published, to compare it with the anchor. Errors: those of
+ * `openDevice` that are about the state or the anchor.
+ */
 export async function peekDevice(
-  options: Omit<OpenDeviceOptions, 'log'> & { readonly tool?: string | undefined },
+  options: Omit<OpenDeviceOptions, 'log'> & {
+    /** Where its log is. Default: it is not compared with its anchor. */
+    readonly log?: LogStorage | undefined
+    readonly tool?: string | undefined
+  },
 ): Promise<PeekedDevice> {
-  const { key, storage, trusted, tool, clock = Date.now } = options
+  const { key, storage, trusted, tool, log, anchor, clock = Date.now } = options
+  if (log !== undefined && anchor !== undefined) {
+    await checkPublished(log, anchor, key.publicKey, options.sha256)
+  }
   const sealer = stateSealer(options.kek ?? await deviceKek(key), key.publicKey)
   const { state } = await loadState(storage, sealer)
   const now = clock() / 1000

@@ -11,7 +11,7 @@ import type { ToolsJson } from './capability.ts'
 import { DETAIL_TYPE } from './claims.ts'
 import { deviceHttp, type DeviceHttpOptions } from './device_http.ts'
 import type { LimitsJson } from './limit_terms.ts'
-import type { PulledBundle } from './sync_device.ts'
+import type { PulledBundle } from './pull_bundle.ts'
 
 /** What a device asks for. */
 export interface BundleWish {

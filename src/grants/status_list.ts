@@ -174,38 +174,22 @@ const ClaimsSchema = v.looseObject({
 export type StatusVerdict = 'valid' | 'invalid' | 'suspended'
 
 /** A list that a trusted key signed. Only {@link openStatusList} makes one. Its age is another question. */
+export interface VerifiedStatusList extends StatusListFacts {}
+/** See the interface: what is said of a list, and these. */
 export class VerifiedStatusList {
   readonly #list: StatusList
-  /** Where it is published. */
-  readonly uri: string
-  /** Who says so, if it is said. */
-  readonly issuer: string | undefined
-  /** When it was true, seconds since 1970. */
-  readonly issuedAt: number
-  /** When it stops to count, if ever. */
-  readonly expiresAt: number | undefined
-  /** Seconds after which a fresh one should be got. */
-  readonly ttl: number | undefined
   /** The key that signed. */
   readonly key: PublicKey
   /** The token. */
   readonly token: string
 
   /** Called by {@link openStatusList} alone. */
-  constructor(
-    list: StatusList,
-    facts: StatusListFacts,
-    key: PublicKey,
-    token: string,
-  ) {
+  constructor(list: StatusList, facts: StatusListFacts, key: PublicKey, token: string) {
+    Object.assign(this, facts)
     this.#list = list
-    this.uri = facts.uri
-    this.issuer = facts.issuer
-    this.issuedAt = facts.issuedAt
-    this.expiresAt = facts.expiresAt
-    this.ttl = facts.ttl
     this.key = key
     this.token = token
+    Object.freeze(this)
   }
 
   /** Number of statuses. */

@@ -1,22 +1,17 @@
 /**
- * The device's side of a sync, and of getting bundles. Entries go out in pieces, in order, each from where the server
- * says that it stands; what it has acknowledged is compared with the log itself. A cut at any place costs the piece
- * that was under way and no more.
+ * The device's side of a sync. Entries go out in pieces, in order, each from where the server says that it stands; what
+ * it has acknowledged is compared with the log itself. A cut at any place costs the piece that was under way and no
+ * more.
  */
 import { type Bytes, concat, equalBytes } from '../bytes.ts'
 import { isSignetError, quoted, SignetError } from '../errors.ts'
-import { isObject, type JsonValue, parseJson } from '../json.ts'
-import { checkAborted, type Key } from '../keys/mod.ts'
+import { abortable, checkAborted } from '../keys/mod.ts'
 import { exportRange, type LogView, type VerifiedCheckpoint } from '../log/mod.ts'
 import type { AcknowledgedHead } from './bundle.ts'
 import type { Device } from './device.ts'
+import { PUT_BACK } from './device_anchor.ts'
 import type { ServerContact } from './device_parts.ts'
-import {
-  type DeviceAnswer,
-  type DeviceHttp,
-  deviceHttp,
-  type DeviceHttpOptions,
-} from './device_http.ts'
+import { type DeviceHttp, deviceHttp, type DeviceHttpOptions } from './device_http.ts'
 import {
   formatSyncHead,
   type LogVerdict,
@@ -53,9 +48,12 @@ export interface SyncResult {
 
 const MAX_VERDICTS = 1000
 
+/** The end of the syncs that a device has begun: what is overtaken on its way looks like a log that went back. */
+const turns = new WeakMap<Device, Promise<unknown>>()
+
 /**
  * Sends what the server has not, and takes in what it says. May be called at any time, at once with actions, and
- * again after any failure.
+ * again after any failure. Of several calls at once each waits for the one before.
  *
  * Errors: `device_unenrolled`; those of `DeviceHttp.request`; `sync_malformed` (the answer makes no sense);
  * `log_forked`, `log_rolled_back`, `log_replaced` (the two sides have different logs: nothing was taken);
@@ -65,6 +63,14 @@ export async function syncDevice(
   device: Device,
   options: SyncDeviceOptions = {},
 ): Promise<SyncResult> {
+  const before = turns.get(device) ?? Promise.resolve()
+  const result = abortable(before, options.signal).then(() => syncNow(device, options))
+  // Whoever gives up waiting does not let the next one go first.
+  turns.set(device, Promise.allSettled([before, result]).then(() => {}))
+  return await result
+}
+
+async function syncNow(device: Device, options: SyncDeviceOptions): Promise<SyncResult> {
   const { bundle, log } = device
   if (bundle === undefined || log === undefined) {
     throw new SignetError('device_unenrolled', 'the device has no bundle to sync', {
@@ -255,90 +261,5 @@ const FAULTS: {
 }
 
 function different(code: 'log_rolled_back' | 'log_forked' | 'log_replaced', why: string) {
-  return new SignetError(code, why, {
-    remedy: 'keep the log for inquiry; the server has reported it',
-  })
-}
-
-/** Gets the newest bundle without asking for another one to be made. Errors: those of `DeviceHttp.request`. */
-export async function pullBundle(
-  key: Key,
-  url: string,
-  options: DeviceHttpOptions = {},
-): Promise<PulledBundle> {
-  return readBundle(await deviceHttp(key, options).request('GET', url))
-}
-
-/**
- * All bundles of a key at a server, those among them that do not count any more without a token. Errors: those of
- * `DeviceHttp.request`; `sync_malformed`.
- */
-export async function listBundles(
-  key: Key,
-  server: string,
-  options: DeviceHttpOptions = {},
-): Promise<readonly (PulledBundle & { readonly id: string })[]> {
-  const url = `${server.replace(/\/$/, '')}/bundles`
-  const { body, serverTime } = await deviceHttp(key, options).request('GET', url)
-  const value = parseJson(body, { what: 'answer of the server' })
-  const bundles = isObject(value) ? value.bundles : undefined
-  if (!Array.isArray(bundles)) {
-    throw new SignetError('sync_malformed', 'the answer of the server holds no bundles')
-  }
-  return bundles.map((one: JsonValue) => {
-    const id = isObject(one) && typeof one.bundle_id === 'string' ? one.bundle_id : ''
-    return { id, ...bundleOf(one, serverTime) }
-  })
-}
-
-/**
- * Has the server make the next bundle, and takes it in. What waits in the log need not be sent first. Errors: those of
- * `DeviceHttp.request` and `Device.heard`; `bundle_revoked`.
- */
-export async function refreshDevice(
-  device: Device,
-  options: DeviceHttpOptions = {},
-): Promise<void> {
-  const { bundle } = device
-  if (bundle === undefined) {
-    throw new SignetError('device_unenrolled', 'the device has no bundle to refresh')
-  }
-  const http = deviceHttp(device.key, { now: () => device.now, ...options })
-  const pulled = readBundle(await http.request('POST', `${bundle.sync}/refresh`))
-  await device.heard({
-    bundle: pulled.bundle,
-    revoked: pulled.revoked,
-    serverTime: pulled.serverTime,
-  })
-  if (pulled.bundle === undefined) {
-    throw new SignetError('bundle_revoked', 'the server does not give this bundle out any more')
-  }
-}
-
-/** A bundle as the server gave it. Not verified: `Device.heard` does. */
-export interface PulledBundle {
-  /** The bundle; undefined if it does not count any more. */
-  readonly bundle: string | undefined
-  /** What the server says of its end. */
-  readonly revoked: ServerContact['revoked']
-  /** The server's clock, seconds since 1970. */
-  readonly serverTime: number | undefined
-}
-
-function readBundle({ body, serverTime }: DeviceAnswer): PulledBundle {
-  return bundleOf(parseJson(body, { what: 'answer of the server' }), serverTime)
-}
-
-function bundleOf(value: JsonValue, serverTime: number | undefined): PulledBundle {
-  if (isObject(value)) {
-    const { bundle, status } = value
-    const told = isObject(status) ? status : {}
-    const revoked = told.state === undefined || told.state === 'active' ? undefined : {
-      at: typeof told.at === 'number' ? told.at : undefined,
-      reason: typeof told.reason === 'string' ? told.reason : undefined,
-    }
-    if (typeof bundle === 'string') return { bundle, revoked, serverTime }
-    if (revoked !== undefined) return { bundle: undefined, revoked, serverTime }
-  }
-  throw new SignetError('sync_malformed', 'the answer of the server holds no bundle')
+  return new SignetError(code, why, { remedy: PUT_BACK })
 }

@@ -14,6 +14,7 @@ import { derivePublic } from '../../src/crypto/mod.ts'
 import { isSignetError } from '../../src/errors.ts'
 import { openDevice, syncDevice } from '../../src/grants/mod.ts'
 import { importKey, readPublicKeys } from '../../src/keys/mod.ts'
+import { slowDisk } from './_slow_disk.ts'
 
 /** Where everything is. */
 export interface ChildConfig {
@@ -29,6 +30,10 @@ export interface ChildConfig {
   /** Milliseconds between syncs, and entries in one message. */
   readonly pause: number
   readonly batch: number
+  /** Milliseconds that a caller waits after each action, so that syncs get their turn. Default 0. */
+  readonly rest?: number
+  /** Milliseconds that the log's disk may wait before it writes; see {@link slowDisk}. Default: it is as it is. */
+  readonly slow?: number
 }
 
 /** Writes a line now. A pipe that is full says EAGAIN: wait for its reader. */
@@ -44,13 +49,16 @@ function say(text: string): void {
 }
 
 const [run = '', text = ''] = process.argv.slice(2)
-const { folder, seed, bundle, issuer, pins, pause, batch }: ChildConfig = JSON.parse(text)
+const { folder, seed, bundle, issuer, pins, pause, batch, rest = 0, slow }: ChildConfig = JSON
+  .parse(text)
+// From here on it may be killed: opening and recovering are to be cut too.
+say('start')
 const privateKey = fromHex(seed)
 const publicKey = await derivePublic(ALGORITHMS.Ed25519, privateKey)
 const device = await openDevice({
   key: await importKey(ALGORITHMS.Ed25519, { privateKey, publicKey }),
   storage: fileDeviceStorage(join(folder, 'state')),
-  log: fileLogStorage(join(folder, 'log')),
+  log: fileLogStorage(join(folder, 'log'), { fs: slow === undefined ? undefined : slowDisk(slow) }),
   trusted: [{ issuer, keys: await readPublicKeys(readFileSync(pins)) }],
   sha256: nodeSha256,
   publishAfter: 10,
@@ -64,12 +72,18 @@ const acting = Array.from({ length: 8 }, async (_, caller) => {
     const id = `${run}-${caller}-${i}`
     await device.act('calendar:read', { id }, (_args, { intent }) => say(`effect ${intent} ${id}`))
     say(`done ${id}`)
+    if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest))
   }
 })
 const syncing = (async () => {
   for (;;) {
     try {
-      await syncDevice(device, { batch, attempts: 2, sleep: () => Promise.resolve() })
+      await syncDevice(device, {
+        batch,
+        attempts: 2,
+        sleep: () => Promise.resolve(),
+        onProgress: (acknowledged) => say(`acknowledged ${acknowledged}`),
+      })
       say('synced')
     } catch (error) {
       // Its server falls over now and then; whatever else is wrong must be seen.

@@ -12,18 +12,27 @@ import { sameRuntime } from './_temp.ts'
 
 const CHILD = fileURLToPath(new URL('./_device_child.ts', import.meta.url))
 
-/** Runs the child and kills it; what lies in the pipe after the kill is read too. */
+/**
+ * Runs the child and kills it so many milliseconds after it said something, of which `heard` is told; what lies in the
+ * pipe then is read too.
+ */
 export function killed(
   run: string,
   config: ChildConfig,
   after: number,
+  said: 'start' | 'open',
+  heard: () => void = () => {},
 ): Promise<readonly string[]> {
   const [program, all] = sameRuntime(CHILD, run, JSON.stringify(config))
   const child = spawn(program, all, { stdio: ['ignore', 'pipe', 'inherit'] })
   let out = ''
+  let timer: ReturnType<typeof setTimeout> | undefined
   child.stdout.on('data', (chunk: Uint8Array) => {
-    if (out === '') setTimeout(() => child.kill('SIGKILL'), after)
     out += new TextDecoder().decode(chunk)
+    if (timer === undefined && out.includes(`${said}\n`)) {
+      timer = setTimeout(() => child.kill('SIGKILL'), after)
+      heard()
+    }
   })
   return new Promise((resolve, reject) => {
     child.on('error', reject)
@@ -35,75 +44,111 @@ export function killed(
   })
 }
 
+/** An entry as the server has it. */
+export interface ServerEntry {
+  readonly bytes: Uint8Array
+  readonly verdict?: string | undefined
+}
+
 /** What one device was seen to do, over all its lives. */
 export class Seen {
   /** Index of the intent by the id of the action, of what ran. */
   readonly effects: Map<string, number> = new Map()
   /** Ids of the actions that were told as done. */
   readonly done: Set<string> = new Set()
-  /** Intents that were told as open. */
-  readonly told: Set<number> = new Set()
+  /** Intents that a log tells as open, as of the last check. */
+  told = 0
+  /** The most entries that the server ever said it has. */
+  acknowledged = 0
   /** Syncs that got to their end. */
   synced = 0
+  /** Lives that ended while the device was being opened. */
+  stillborn = 0
+  readonly #unresolved = new Set<number>()
 
-  /** A line of the child. */
-  take(line: string): void {
+  /** The lines of a life. */
+  life(lines: readonly string[]): void {
+    for (const line of lines) this.#take(line)
+    if (!lines.includes('open')) this.stillborn++
+  }
+
+  #take(line: string): void {
     const [what, a = '', b = ''] = line.split(' ')
     if (what === 'effect') {
       assert.ok(!this.effects.has(b), `${b} ran twice`)
       this.effects.set(b, Number(a))
     } else if (what === 'done') this.done.add(a)
+    else if (what === 'acknowledged') this.acknowledged = Math.max(this.acknowledged, Number(a))
     else if (what === 'synced') this.synced++
-    else assert.equal(line, 'open')
+    else assert.ok(what === 'start' || what === 'open', line)
   }
 
-  /** A device that was opened again. */
+  /** A device that was opened again, in this process. */
   opened(device: Device): void {
-    for (const { index } of device.unresolved) this.told.add(index)
+    for (const { index } of device.unresolved) {
+      assert.ok(!this.#unresolved.has(index), `intent ${index} was told as open twice`)
+      this.#unresolved.add(index)
+    }
   }
 
-  /** Compares what was seen with the device that was opened again, and with what the server has. */
+  /** Compares what was seen with the device that was opened again, and with all that the server has. */
   async check(
     device: Device,
     folder: string,
-    server: readonly { readonly bytes: Uint8Array; readonly verdict?: string | undefined }[],
+    server?: readonly ServerEntry[],
   ): Promise<void> {
+    if (device.log === undefined) {
+      assert.deepEqual([this.effects.size, server?.length ?? 0], [0, 0], 'there is no log')
+      return
+    }
     const entries: Uint8Array[] = []
     const report = await verifyLog(
       fileLogStorage(join(folder, 'log')),
-      await device.log!.checkpoint(),
+      await device.log.checkpoint(),
       { onEntry: (_, entry) => entries.push(entry) },
     )
     assert.deepEqual(report.faults, [])
-    const intents = new Map<number, string>()
-    const outcomes = new Map<number, number>()
-    for (const [i, bytes] of entries.entries()) {
-      const { type, data, ref } = parseEntry(bytes)
-      const args = (data as { args?: { id: string } } | undefined)?.args
-      if (type === 'action.intent') intents.set(i, args!.id)
-      if (type === 'action.outcome') {
-        assert.ok(!outcomes.has(Number(ref)), `two outcomes of ${ref}`)
-        outcomes.set(Number(ref), i)
-      }
-    }
-    assert.equal(new Set(intents.values()).size, intents.size, 'an intent is there twice')
+    const { intents, ends } = storyOf(entries)
     for (const [id, intent] of this.effects) {
       assert.equal(intents.get(intent), id, `${id} ran unlogged`)
     }
     for (const id of this.done) {
-      assert.ok(outcomes.has(this.effects.get(id)!), `the outcome of ${id} is lost`)
+      assert.equal(ends.get(this.effects.get(id)!), 'action.outcome', `${id}: its outcome is lost`)
     }
-    // Whatever was begun has an outcome, or was told as open.
-    for (const [intent, id] of intents) {
-      assert.equal(
-        outcomes.has(intent),
-        !this.told.has(intent),
-        `${id}: open, and not told, or the reverse`,
-      )
+    // Whatever was begun has an outcome, or was told as open: one of them, once.
+    for (const [intent, id] of intents) assert.ok(ends.has(intent), `${id}: open, and not told`)
+    for (const intent of this.#unresolved) {
+      assert.equal(ends.get(intent), 'device.recovered', `${intent} was told, and not in the log`)
     }
+    this.told = [...ends.values()].filter((end) => end === 'device.recovered').length
+    if (server === undefined) return
+    assert.ok(server.length >= this.acknowledged, 'the server lost what it had acknowledged')
     for (const [i, { bytes, verdict }] of server.entries()) {
       assert.equal(verdict, undefined, `entry ${i}`)
       assert.ok(equalBytes(bytes, entries[i] ?? utf8('')), `entry ${i} is another at the server`)
     }
   }
+}
+
+/** Ids of actions by their intents; by intent, the type of the entry that ends it. */
+function storyOf(entries: readonly Uint8Array[]): {
+  readonly intents: ReadonlyMap<number, string>
+  readonly ends: ReadonlyMap<number, string>
+} {
+  const intents = new Map<number, string>()
+  const ends = new Map<number, string>()
+  const end = (intent: number, type: string) => {
+    assert.ok(intents.has(intent), `${type} of ${intent}, which was not begun`)
+    assert.ok(!ends.has(intent), `two ends of ${intent}: ${ends.get(intent)}, ${type}`)
+    ends.set(intent, type)
+  }
+  for (const [i, bytes] of entries.entries()) {
+    const { type, data, ref } = parseEntry(bytes)
+    const { args, intents: open } = (data ?? {}) as { args?: { id: string }; intents?: number[] }
+    if (type === 'action.intent') intents.set(i, args!.id)
+    if (type === 'action.outcome') end(Number(ref), type)
+    if (type === 'device.recovered') { for (const intent of open!) end(intent, type) }
+  }
+  assert.equal(new Set(intents.values()).size, intents.size, 'an intent is there twice')
+  return { intents, ends }
 }

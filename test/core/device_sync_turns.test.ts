@@ -1,0 +1,59 @@
+/** Syncs of one device at once. A message that another one overtook is that of a log that went back, to the server. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { syncDevice } from '../../src/grants/mod.ts'
+import { enrolled } from './_devices.ts'
+import { syncServer } from './_sync_server.ts'
+
+const READ = 'calendar:read'
+const ORIGIN = 'grants.example/devices/1'
+const nothing = () => {}
+
+function later(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}
+
+test('a sync that is held up on its way is not taken for a log that went back', async () => {
+  const { places, device } = await enrolled()
+  const server = syncServer(places.key.publicKey, ORIGIN, places.now)
+  await device.act(READ, {}, nothing)
+  let held = false
+  server.before = async () => {
+    if (held) return undefined
+    held = true
+    await later(150)
+    return undefined
+  }
+  const first = syncDevice(device, { fetch: server.fetch })
+  while (!held) await later(1)
+  await device.act(READ, {}, nothing)
+  const second = syncDevice(device, { fetch: server.fetch })
+  const [one, two] = await Promise.all([first, second])
+  assert.ok(two.acknowledged > one.acknowledged)
+  assert.equal(server.store.entries.length, two.acknowledged)
+  await device.close()
+})
+
+test('a sync that waits for another one can be given up, and one that failed is no obstacle', async () => {
+  const { places, device } = await enrolled()
+  const server = syncServer(places.key.publicKey, ORIGIN, places.now)
+  const fetch = server.fetch
+  let [release, asked]: [() => void, number] = [nothing, 0]
+  server.before = async () => {
+    if (asked++ > 0) return undefined
+    await new Promise<void>((resolve) => release = resolve)
+    return new Response('', { status: 403 })
+  }
+  const first = syncDevice(device, { fetch })
+  while (asked === 0) await later(1)
+  const stop = new AbortController()
+  const second = syncDevice(device, { fetch, signal: stop.signal })
+  const third = syncDevice(device, { fetch })
+  stop.abort()
+  await assert.rejects(second, { code: 'aborted' })
+  assert.equal(asked, 1, 'the third waits for the first')
+  release()
+  await assert.rejects(first, { code: 'sync_refused' })
+  assert.ok((await third).acknowledged > 0)
+  await device.close()
+})
