@@ -1,7 +1,14 @@
 /**
  * What the log costs, against what it cannot be cheaper than: a bare write with fdatasync, and bare
- * SHA-256; and against the append of `@grantex/gemma`, which is not durable. All in one run on one disk;
- * compare ratios, not figures of different days.
+ * SHA-256; against the append of `@grantex/gemma`, which is not durable; and, where Go is, against Tessera's
+ * log in a folder. All in one run on one disk; compare ratios, not figures of different days.
+ *
+ * What is waited for: our append resolves when the entry is in the journal, written and synced; tiles and
+ * checkpoint follow, at most 250 ms later. Tessera has no journal: its future resolves when the entry's bundle,
+ * the tiles above it and the state of the tree are each written with O_SYNC and their folders synced; the
+ * checkpoint follows, at most 250 ms later as it is set here. So both survive a power cut, and Tessera's is
+ * integrated besides. "Published" has our callers wait for tiles and checkpoint too, which is more than
+ * Tessera's future promises.
  *
  * `deno run -A bench/log.ts [entries] [--keep folder]` (also with node and bun). With `entries` above 100 000
  * the log is filled up to so many, by as many callers as share a write, and shows that memory stays flat and
@@ -23,6 +30,7 @@ import { ALGORITHMS } from '../src/algorithms.ts'
 import { formatVkey } from '../src/envelope/mod.ts'
 import { parseKeyUri } from '../src/keys/mod.ts'
 import { openLog, treeHasher, verifyLog } from '../src/log/mod.ts'
+import { buildTessera, lacksGo, runTessera } from './tessera/build.ts'
 import type { ProofFigures, Spread } from './_log_proofs.ts'
 
 const { values: flags, positionals } = parseArgs({
@@ -79,28 +87,57 @@ say('bare write + fdatasync', median(bare), 'µs')
 say('single awaited durable append', median(single), 'µs')
 say('  ratio (target ≤ 1.3)', median(single) / median(bare), '×')
 
-/** Appends so many entries; gives how many a second. */
-async function fill(count: number, callers: number): Promise<number> {
+/** Appends so many entries, and waits for a checkpoint over each if asked to; gives how many a second. */
+async function fill(count: number, callers: number, publish = false): Promise<number> {
   let left = count
   const from = performance.now()
   await Promise.all(Array.from({ length: callers }, async () => {
-    while (left-- > 0) await log.append(event(left))
+    while (left-- > 0) {
+      await log.append(event(left))
+      if (publish) await log.checkpoint()
+    }
   }))
   return count / (performance.now() - from) * 1000
 }
 
-// In turns, again; ours waits for the disk, theirs does not.
-const theirs = await gemma(join(folder, 'gemma.jsonl'))
-const rates = { ours: 0, theirs: 0 }
+// In turns, again; ours waits for the disk, that of @grantex/gemma does not. Tessera gathers entries until there
+// are as many as callers, or for 5 ms: to gather more is no use, for all callers wait then.
+const without = lacksGo()
+const program = without === undefined ? buildTessera() : undefined
+const { length } = (await log.append(event(100_000))).entry
+const gemmas = await gemma(join(folder, 'gemma.jsonl'))
+const rates = { ours: 0, gemma: 0, tessera: 0 }
 const ROUNDS = 4
 const part = Math.ceil(Math.min(entries, 100_000) / ROUNDS)
 for (let round = 0; round < ROUNDS; round++) {
   rates.ours += await fill(part, CALLERS) / ROUNDS
-  rates.theirs += await theirs(500) / ROUNDS
+  rates.gemma += await gemmas(500) / ROUNDS
+  if (program !== undefined) rates.tessera += tessera(program, 3000, CALLERS) / ROUNDS
 }
 say('durable appends, 64 callers (target ≥ 20 000)', rates.ours, '/s')
-say('@grantex/gemma 0.1.1, appends that are not durable', rates.theirs, '/s')
-say('  ratio (target ≥ 10)', rates.ours / rates.theirs, '×')
+say('@grantex/gemma 0.1.1, appends that are not durable', rates.gemma, '/s')
+say('  ratio (target ≥ 10)', rates.ours / rates.gemma, '×')
+if (program === undefined) console.log(`Tessera is not compared: ${without}`)
+else {
+  say('Tessera 1.0.4, durable and integrated, 64 callers', rates.tessera, '/s')
+  say('  ratio', rates.ours / rates.tessera, '×')
+  const cases = [
+    { what: '1 caller', callers: 1, publish: false, ours: 1000, theirs: 200 },
+    { what: '64 callers, published', callers: CALLERS, publish: true, ours: 3000, theirs: 3000 },
+    { what: '4096 callers', callers: 4096, publish: false, ours: 40_000, theirs: 20_000 },
+  ]
+  for (const { what, callers, publish, ours, theirs } of cases) {
+    const rates = { ours: 0, theirs: 0 }
+    for (let round = 0; round < 2; round++) {
+      rates.ours += await fill(ours, callers, publish) / 2
+      rates.theirs += tessera(program, theirs, callers) / 2
+    }
+    say(`durable appends, ${what}`, rates.ours, '/s')
+    say('  Tessera, durable and integrated', rates.theirs, '/s')
+    say('  ratio', rates.ours / rates.theirs, '×')
+  }
+}
+
 const memory = () =>
   say(`resident memory at ${log.size} entries`, process.memoryUsage().rss / 1e6, 'MB')
 memory()
@@ -182,6 +219,17 @@ cleanUp()
 function cleanUp(): void {
   if (flags.keep === undefined) rmSync(folder, { recursive: true })
   else console.error(`the log is in ${join(folder, 'log')}, its verifier key is ${vkey}`)
+}
+
+/** Has Tessera append so many entries, as long as ours, to a new log; gives how many a second. */
+function tessera(program: string, count: number, callers: number): number {
+  const place = mkdtempSync(join(folder, 'tessera-'))
+  const figures = { folder: place, entries: count, callers, batch: callers, bytes: length }
+  const args = Object.entries(figures).map(([name, value]) => `-${name}=${value}`)
+  const { ok, out, err } = runTessera(program, ['append', ...args], { timeout: 300_000 })
+  if (!ok) throw new Error(err)
+  rmSync(place, { recursive: true })
+  return JSON.parse(out).rate
 }
 
 /** Appends so many entries to a log of `@grantex/gemma`, one after the other as its chain wants; gives the rate. */
