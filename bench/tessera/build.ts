@@ -17,11 +17,16 @@ export function lacksGo(): string | undefined {
 /** Builds it; gives its path. Go's proxy is asked for the modules that this machine has not, else nothing. */
 export function buildTessera(): string {
   mkdirSync(join(here, '../../.cache'), { recursive: true })
-  const { status, stderr } = spawnSync('go', ['build', '-mod=readonly', '-o', program, '.'], {
-    cwd: here,
-    encoding: 'utf8',
-    timeout: 300_000,
-  })
+  const { status, stderr, error } = spawnSync(
+    'go',
+    ['build', '-mod=readonly', '-o', program, '.'],
+    {
+      cwd: here,
+      encoding: 'utf8',
+      timeout: 300_000,
+    },
+  )
+  if (error !== undefined) throw error
   if (status !== 0) throw new Error(`go build: ${stderr}`)
   return program
 }

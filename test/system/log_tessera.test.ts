@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
-import { before, test } from 'node:test'
+import { test } from 'node:test'
 import { fileLogStorage } from '../../backends/log_fs.ts'
 import { nodeSha256 } from '../../backends/node_sha256.ts'
 import { buildTessera, lacksGo, runTessera } from '../../bench/tessera/build.ts'
@@ -30,11 +30,14 @@ const why = lacksGo()
 const skip = why !== undefined && process.env.CI !== 'true' && why
 const sha256 = nodeSha256
 const hasher = treeHasher(sha256)
-let program = ''
 
-before(() => {
-  if (!skip) program = buildTessera()
-}, { timeout: 300_000 })
+/** A test in a fresh folder that needs the program. The first one builds it. */
+function tesseraTest(name: string, fn: (folder: string, program: string) => unknown): void {
+  test(name, { skip, timeout: 300_000 }, async () => {
+    if (why !== undefined) throw new Error(why)
+    await inTemp((folder) => fn(folder, buildTessera()))
+  })
+}
 
 interface Request {
   folder: string
@@ -77,15 +80,12 @@ async function makeLog(folder: string): Promise<Request> {
   return { folder, vkey: formatVkey(log.verifiers[0]!), proofs, earlier }
 }
 
-const judge = (request: Request) => runTessera(program, ['verify'], { input: request })
-
-test('others refuse what is wrong with a log of ours, and find nothing wrong with it', {
-  skip,
-  timeout: 120_000,
-}, () =>
-  inTemp(async (temp) => {
+tesseraTest(
+  'others refuse what is wrong with a log of ours, and find nothing wrong with it',
+  async (temp, program) => {
     const folder = join(temp, 'log')
     const request = await makeLog(folder)
+    const judge = (input: Request) => runTessera(program, ['verify'], { input })
 
     const refuses = (what: RegExp, change: (request: Request) => void) => {
       const changed = structuredClone(request)
@@ -127,13 +127,12 @@ test('others refuse what is wrong with a log of ours, and find nothing wrong wit
     assert.ok(ok, err)
     const [inclusion, consistency] = [INDEXES.length, SIZES.length - 1]
     assert.deepEqual(JSON.parse(out), { size: 70_000, inclusion, consistency })
-  }))
+  },
+)
 
-test('we prove entries from a log that Tessera wrote, unless it was tampered with', {
-  skip,
-  timeout: 120_000,
-}, () =>
-  inTemp(async (folder) => {
+tesseraTest(
+  'we prove entries from a log that Tessera wrote, unless it was tampered with',
+  async (folder, program) => {
     const run = runTessera(program, ['append', '-folder', folder, '-entries', '1000'])
     assert.ok(run.ok, run.err)
     const { vkey } = JSON.parse(run.out)
@@ -158,4 +157,5 @@ test('we prove entries from a log that Tessera wrote, unless it was tampered wit
     writeFileSync(tile, bad)
     const view = new LogView(storage, head, { hasher })
     await assert.rejects(view.prove(600, head), { code: 'log_corrupt' })
-  }))
+  },
+)
