@@ -62,7 +62,7 @@ const MAX_ID_CHARS = 2048
 /** Members of a JWK that are private or secret, of whatever kind of key (RFC 7518 §6, RFC 9964, RFC 8037). */
 const SECRET_MEMBERS = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k', 'priv']
 
-/** Reads claims; the signature must hold already. Errors: `grant_malformed`, `constraint_unknown`. */
+/** Reads claims. They count for nothing before their signature holds. Errors: `grant_malformed`, `constraint_unknown`. */
 export function parseClaims(
   json: JsonValue,
   extensions: ConstraintExtensions = NO_EXTENSIONS,

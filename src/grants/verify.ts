@@ -1,7 +1,7 @@
 /**
  * Verifies a chain in the order of draft §7: sizes; no token twice; the root under a pinned key; then each child
- * under the key that its parent names. The signature of a token comes before its claims are read, and the
- * algorithm is that of the trusted key or of the key in the parent, never the message's.
+ * under the key that its parent names. Nothing is concluded from the claims of a token before its signature holds, and
+ * the algorithm is that of the trusted key or of the key in the parent, never the message's.
  *
  * Deviations, all stricter: `kid` of the root must name a pinned key and `kid` of a child, if present, its
  * parent's holder; times are whole seconds; every token's lifetime is bounded, not only the root's.
@@ -84,7 +84,7 @@ export async function verifyGrant(
   const maxDepth = Math.min(options.maxDepth ?? MAX_DEPTH, MAX_DEPTH)
   const times = timeBounds(options)
   const raw = readTokens(chain)
-  const checks = new EarlyChecks(raw, sha256)
+  const checks = new EarlyChecks(raw, extensions, sha256)
   checks.begin(pinnedKey(raw[0]!, trusted))
   const tokens = peekTokens(raw)
   const links: VerifiedLink[] = []
@@ -93,9 +93,8 @@ export async function verifyGrant(
   for (const [at, token] of tokens.entries()) {
     try {
       const signer = parent === undefined ? pinned(token, trusted) : childSigner(token, parent.key)
-      await checks.signature(at, signer, tokens)
+      const claims = await checks.claims(at, signer, tokens)
       json = token.json
-      const claims = parseClaims(json, extensions)
       checkCritical(token.header, claims.limits !== undefined)
       if (parent === undefined) {
         checkIssuer(claims, signer, trusted)
@@ -127,19 +126,28 @@ export async function verifyGrant(
 }
 
 /**
- * Signatures and hashes that are worked on while others are: a platform checks signatures on threads of its own. Which
+ * Signatures, hashes and claims that are worked on at once: a platform checks signatures on threads of its own. Which
  * key a child needs says its parent, whose signature does not hold yet; so a check that was begun early counts only if
  * it was made under the very key that the parent, once verified, turns out to name. At most {@link AHEAD} are begun
  * before the one that is waited for, so that a stranger's chain costs little.
+ *
+ * Claims are read while their signature is checked, and stay in here until it holds. What is wrong with the claims of a
+ * token that nobody signed is told to nobody: `signature_invalid` goes before every fault of theirs.
  */
 class EarlyChecks {
   readonly #tokens: readonly Jws[]
+  readonly #extensions: ConstraintExtensions
   readonly #sha256: Sha256 | undefined
   readonly #signatures: (Promise<Checked> | undefined)[] = []
-  readonly #hashes: (Promise<string> | undefined)[] = []
+  readonly #hashes: (string | Promise<string> | undefined)[] = []
 
-  constructor(tokens: readonly Jws[], sha256: Sha256 | undefined) {
+  constructor(
+    tokens: readonly Jws[],
+    extensions: ConstraintExtensions,
+    sha256: Sha256 | undefined,
+  ) {
     this.#tokens = tokens
+    this.#extensions = extensions
     this.#sha256 = sha256
   }
 
@@ -148,36 +156,50 @@ class EarlyChecks {
     if (key !== undefined) this.#signatures[0] = this.#check(0, key)
   }
 
-  /** Waits for the signature of a token under a key, and begins those that come next. */
-  async signature(at: number, key: PublicKey, tokens: readonly Peeked[]): Promise<void> {
-    const found = this.#signatures[at] ??= this.#check(at, key)
+  /** The claims of a token whose signature holds under a key. Begins the checks that come next. */
+  async claims(at: number, key: PublicKey, tokens: readonly Peeked[]): Promise<GrantClaims> {
+    const checking = this.#signatures[at] ??= this.#check(at, key)
     for (let next = at + 1; next <= at + AHEAD && next < tokens.length; next++) {
       this.#signatures[next] ??= this.#guess(next, tokens[next - 1]!)
     }
-    await this.#settle(at, key, await found)
+    const read = this.#read(tokens[at]!)
+    let checked = await checking
+    // Ids are hashes of the keys, so one id is one key.
+    if (checked.key?.id !== key.id) checked = await this.#check(at, key)
+    if (!checked.holds) throw checked.error
+    return read()
   }
 
-  async #settle(at: number, key: PublicKey, found: Checked): Promise<void> {
-    // Ids are hashes of the keys, so one id is one key.
-    const { error } = found.key?.id === key.id ? found : await this.#check(at, key)
-    if (error !== undefined) throw error
+  /** Reads claims, and tells of it when asked. */
+  #read({ json }: Peeked): () => GrantClaims {
+    const extensions = this.#extensions
+    // Other people's functions are shown nothing that nobody signed.
+    if (extensions.size > 0) return () => parseClaims(json, extensions)
+    try {
+      const claims = parseClaims(json)
+      return () => claims
+    } catch (error) {
+      return () => {
+        throw error
+      }
+    }
   }
 
   /** The hash of a token. */
-  async hash(at: number): Promise<string> {
-    return await (this.#hashes[at] ??= this.#digest(at))
+  hash(at: number): string | Promise<string> {
+    return this.#hashes[at] ??= this.#digest(at)
   }
 
   /** Never rejects, so that nobody must wait for it. */
-  async #check(at: number, key: PublicKey): Promise<Checked> {
+  #check(at: number, key: PublicKey): Promise<Checked> {
     const options = { typ: GRANT_TYPE, understands: UNDERSTOOD }
-    const verifying = verifyJws(this.#tokens[at]!, key, options).then(
-      () => ({ key }),
-      (error: unknown) => ({ key, error }),
+    const checking = verifyJws(this.#tokens[at]!, key, options).then(
+      () => ({ key, holds: true }),
+      (error: unknown) => ({ key, holds: false, error }),
     )
     // After the signature was handed to the platform: the one does not wait for the other.
     this.#hashes[at] ??= this.#digest(at)
-    return await verifying
+    return checking
   }
 
   async #guess(at: number, { holder }: Peeked): Promise<Checked> {
@@ -185,19 +207,21 @@ class EarlyChecks {
       if (holder !== undefined) return await this.#check(at, await holderKey(holder))
     } catch { // no key: the parent will be refused for that
     }
-    return { key: undefined }
+    return { key: undefined, holds: false }
   }
 
-  async #digest(at: number): Promise<string> {
+  #digest(at: number): string | Promise<string> {
     const token = this.#tokens[at]!
     if (this.#sha256 !== undefined) return linkHash(token, this.#sha256)
-    return toBase64Url(new Uint8Array(await crypto.subtle.digest('SHA-256', token.signingInput)))
+    return crypto.subtle.digest('SHA-256', token.signingInput)
+      .then((hash) => toBase64Url(new Uint8Array(hash)))
   }
 }
 
 /** What became of a signature, and under which key; no key: it was not checked. */
 interface Checked {
   readonly key: PublicKey | undefined
+  readonly holds: boolean
   readonly error?: unknown
 }
 
