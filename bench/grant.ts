@@ -1,15 +1,22 @@
 /**
- * What verifying a grant costs, against the signatures that it cannot be cheaper than, and against
- * `@grantex/gemma` on the very same token.
+ * What verifying a grant costs, against the signatures that it cannot be cheaper than, and against Grantex's clients
+ * on the very same token.
  *
  *     deno run -A bench/grant.ts [--quick] [--json]      (also with node and bun)
  *
  * Every row is measured in turn with its base and told as the median of the ratios of one to the other: what
  * else the machine does then hits both. "Cold" is a chain that was never seen; with "new keys" nor was any
- * key in it but the issuer's. gemma takes part if it is installed or SIGNET_GEMMA names its `dist/index.js`.
+ * key in it but the issuer's. Bare WebCrypto verifies one token, taken apart already, under a key that is imported
+ * already; so are the keys of the issuer, and of holders that are not new.
+ *
+ * `@grantex/gemma` takes part if it is installed or SIGNET_GEMMA names its `dist/index.js`; the client of PyPI if
+ * SIGNET_GRANTEX_PYTHON names a Python that has `grantex-gemma`.
  */
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { cpus } from 'node:os'
 import process from 'node:process'
+import { createInterface } from 'node:readline'
 import { pathToFileURL } from 'node:url'
 import { nodeSha256 } from '../backends/node_sha256.ts'
 import { ALGORITHMS } from '../src/algorithms.ts'
@@ -83,6 +90,8 @@ interface Row {
   readonly ratio: 'time' | 'rate'
   readonly rounds: number
   base(): unknown
+  /** The base runs in another process and answers with its own microseconds. */
+  readonly isTold?: boolean
   work(): unknown
   /** Calls of `work` in one measurement, for what is too short to be timed alone. */
   readonly times?: number
@@ -100,7 +109,8 @@ async function measure(row: Row) {
   const [base, own, ratios]: number[][] = [[], [], []]
   const { times = 1 } = row
   for (let round = 0; round < row.rounds; round++) {
-    const [before, after] = [await timed(row.base, 1), await timed(row.work, times)]
+    const before = row.isTold ? Number(await row.base()) : await timed(row.base, 1)
+    const after = await timed(row.work, times)
     if (round < row.rounds / 4) continue // warms up
     base!.push(before)
     own!.push(after)
@@ -123,6 +133,42 @@ async function findGemma(): Promise<Gemma | undefined> {
   const { SIGNET_GEMMA: path } = process.env
   const name = path === undefined ? '@grantex/gemma' : pathToFileURL(path).href
   return await import(name).catch(() => undefined)
+}
+
+/** Verifies as often as each line says, and answers with the microseconds of one. */
+const PYTHON = `
+import asyncio, json, sys, time
+from grantex_gemma import create_offline_verifier, JWKSSnapshot
+given = json.loads(sys.argv[1])
+jwks = JWKSSnapshot(given['keys'], given['fetchedAt'], given['validUntil'])
+verifier = create_offline_verifier(jwks, require_scopes=given['scopes'])
+async def serve():
+    for line in sys.stdin:
+        times = int(line)
+        begin = time.perf_counter()
+        for _ in range(times):
+            await verifier.verify(given['token'])
+        print((time.perf_counter() - begin) * 1e6 / times, flush=True)
+asyncio.run(serve())
+`
+
+/** The Python client in a process of its own; undefined if there is none. */
+async function startPython(given: unknown) {
+  const { SIGNET_GRANTEX_PYTHON: program } = process.env
+  if (program === undefined || !existsSync(program)) return undefined
+  const child = spawn(program, ['-c', PYTHON, JSON.stringify(given)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  child.stdin.on('error', () => {}) // its end is heard of below
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const python = {
+    async verify(times: number): Promise<number> {
+      child.stdin.write(`${times}\n`)
+      return Number((await lines.next()).value)
+    },
+    end: () => void child.stdin.end(),
+  }
+  return await python.verify(1) > 0 ? python : undefined
 }
 
 const keys = await makeKeys(5)
@@ -178,44 +224,65 @@ const rows: Row[] = [
   },
 ]
 
+// One token for all clients: an RS256 root with the claims that Grantex's read.
+const scopes = ['calendar:read', 'mail:send']
+const [shared] = await issueGrant(rsa, {
+  issuer: ISSUER,
+  holder: keys[1]!.publicKey,
+  scopes,
+  lifetime: 3600,
+  more: { sub: 'user', agt: 'did:agent', scp: scopes, grnt: 'grnt_1', delegationDepth: 0 },
+}) as [string]
+const snapshot = {
+  keys: [{ ...rsa.publicKey.jwk, kid: rsa.publicKey.id, use: 'sig' }],
+  fetchedAt: new Date().toISOString(),
+  validUntil: new Date(Date.now() + 3_600_000).toISOString(),
+}
+const verifier = grantVerifier(rsaTrust)
+const call = { tool: 'calendar:read', args: {}, possession: 'held-here' } as const
+const again = async () => {
+  const { allowed } = await authorizeCall(await verifier.verify([shared]), call)
+  if (!allowed) throw new Error('denied')
+}
+
 const gemma = await findGemma()
 if (gemma !== undefined) {
-  // One token for both: an RS256 root with the claims that gemma reads.
-  const scopes = ['calendar:read', 'mail:send']
-  const [token] = await issueGrant(rsa, {
-    issuer: ISSUER,
-    holder: keys[1]!.publicKey,
-    scopes,
-    lifetime: 3600,
-    more: { sub: 'user', agt: 'did:agent', scp: scopes, grnt: 'grnt_1', delegationDepth: 0 },
-  }) as [string]
-  const jwk = { ...rsa.publicKey.jwk, kid: rsa.publicKey.id, use: 'sig' }
-  const validUntil = new Date(Date.now() + 3_600_000).toISOString()
   const theirs = gemma.createOfflineVerifier({
-    jwksSnapshot: { keys: [jwk], fetchedAt: new Date().toISOString(), validUntil },
+    jwksSnapshot: snapshot,
     requireScopes: ['calendar:read'],
   })
-  const verifier = grantVerifier(rsaTrust)
-  const call = { tool: 'calendar:read', args: {}, possession: 'held-here' } as const
-  const work = async () => {
-    const { allowed } = await authorizeCall(await verifier.verify([token]), call)
-    if (!allowed) throw new Error('denied')
-  }
   rows.push({
     name: 'same grant again, with authorize: rate of gemma',
     bar: '≥ 50',
     ratio: 'rate',
     rounds: rsaRounds,
-    base: () => theirs.verify(token),
-    work,
+    base: () => theirs.verify(shared),
+    work: again,
     times: 100,
   })
 } else console.error('@grantex/gemma is not here; its row is missing')
+
+const python = await startPython({ ...snapshot, token: shared, scopes: ['calendar:read'] })
+if (python !== undefined) {
+  rows.push({
+    name: "same grant again, with authorize: rate of Python's",
+    bar: '≥ 15',
+    ratio: 'rate',
+    rounds: rsaRounds,
+    base: () => python.verify(20),
+    isTold: true,
+    work: again,
+    times: 100,
+  })
+} else {
+  console.error('SIGNET_GRANTEX_PYTHON names no Python with grantex-gemma; its row is missing')
+}
 
 // Compilers warm up on chains that are not measured.
 for (let i = 0; i < rounds; i++) await verifyGrant(sample, ed25519Trust, { sha256 })
 const results = []
 for (const row of rows) results.push(await measure(row))
+python?.end()
 const runtime = process.versions.deno
   ? `deno ${process.versions.deno}`
   : process.versions.bun

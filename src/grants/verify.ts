@@ -159,8 +159,8 @@ class EarlyChecks {
 
   async #settle(at: number, key: PublicKey, found: Checked): Promise<void> {
     // Ids are hashes of the keys, so one id is one key.
-    const { error } = found.key?.id === key.id ? found : await this.#check(at, key)
-    if (error !== undefined) throw error
+    const { holds, error } = found.key?.id === key.id ? found : await this.#check(at, key)
+    if (!holds) throw error
   }
 
   /** The hash of a token. */
@@ -172,8 +172,8 @@ class EarlyChecks {
   async #check(at: number, key: PublicKey): Promise<Checked> {
     const options = { typ: GRANT_TYPE, understands: UNDERSTOOD }
     const verifying = verifyJws(this.#tokens[at]!, key, options).then(
-      () => ({ key }),
-      (error: unknown) => ({ key, error }),
+      () => ({ key, holds: true }),
+      (error: unknown) => ({ key, holds: false, error }),
     )
     // After the signature was handed to the platform: the one does not wait for the other.
     this.#hashes[at] ??= this.#digest(at)
@@ -185,7 +185,7 @@ class EarlyChecks {
       if (holder !== undefined) return await this.#check(at, await holderKey(holder))
     } catch { // no key: the parent will be refused for that
     }
-    return { key: undefined }
+    return { key: undefined, holds: false }
   }
 
   async #digest(at: number): Promise<string> {
@@ -198,6 +198,7 @@ class EarlyChecks {
 /** What became of a signature, and under which key; no key: it was not checked. */
 interface Checked {
   readonly key: PublicKey | undefined
+  readonly holds: boolean
   readonly error?: unknown
 }
 

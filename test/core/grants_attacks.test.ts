@@ -5,6 +5,7 @@ import { ALGORITHMS } from '../../src/algorithms.ts'
 import { toBase64Url, utf8 } from '../../src/bytes.ts'
 import { signJws } from '../../src/envelope/mod.ts'
 import {
+  extensionsOf,
   formatChain,
   holderJwk,
   issueGrant,
@@ -16,7 +17,7 @@ import {
   verifyGrant,
   verifyPop,
 } from '../../src/grants/mod.ts'
-import { generateKey, toPublicPem } from '../../src/keys/mod.ts'
+import { generateKey, type Key, toPublicPem } from '../../src/keys/mod.ts'
 import {
   alice,
   bob,
@@ -307,6 +308,44 @@ test('an edited token is refused', async () => {
       assert.match(await verdict(chain(broken)), /^token_malformed$/)
     }
   }
+})
+
+test('a signature that fails is told of before whatever is wrong with the claims', async () => {
+  const faults: Record<string, Claims> = {
+    grant_malformed: { exp: NOW - 1 },
+    constraint_unknown: { authorization_details: details({ t: { a: { constraint_type: 'x' } } }) },
+    grant_depth: { del_depth: 1 },
+    grant_expired: { iat: NOW - 20, exp: NOW - 10 },
+    signer_untrusted: { iss: 'https://other.example.com' },
+  }
+  for (const [code, fault] of Object.entries(faults)) {
+    assert.equal(await verdict([await forge(issuer, rootClaims(fault))]), code)
+    // The pinned key's name, and a signature of somebody else.
+    const forged = await forge(mallory, rootClaims(fault), { kid: issuer.publicKey.id })
+    assert.equal(await verdict([forged]), 'signature_invalid', code)
+  }
+  const first = await root()
+  const fault = { authorization_details: 1 }
+  const child = (signer: Key) =>
+    forge(signer, childClaims(first, alice, fault), { kid: alice.publicKey.id })
+  assert.equal(await verdict([first, await child(alice)]), 'grant_malformed')
+  assert.equal(await verdict([first, await child(mallory)]), 'signature_invalid')
+})
+
+test('registered constraints are shown no claims that nobody signed', async () => {
+  const shown: string[] = []
+  const extensions = extensionsOf({
+    type: 'seen',
+    validate: ({ at }) => shown.push(String(at)) > 0,
+    check: () => true,
+    subsumes: () => true,
+  })
+  const claims = (at: string) =>
+    rootClaims({ authorization_details: details({ t: { a: { constraint_type: 'seen', at } } }) })
+  const forged = await forge(mallory, claims('forged'), { kid: issuer.publicKey.id })
+  assert.equal(await verdict([forged], { extensions }), 'signature_invalid')
+  assert.equal(await verdict([await forge(issuer, claims('signed'))], { extensions }), 'ok')
+  assert.deepEqual(shown, ['signed'])
 })
 
 test('what is too large is refused before it is looked at', async () => {

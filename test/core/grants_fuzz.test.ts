@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { utf8 } from '../../src/bytes.ts'
 import { isSignetError } from '../../src/errors.ts'
 import {
   amountUnits,
@@ -16,7 +17,9 @@ import {
   verifyGrant,
   verifyPop,
 } from '../../src/grants/mod.ts'
-import type { JsonObject, JsonValue } from '../../src/json.ts'
+import { claimsJson } from '../../src/grants/chain.ts'
+import { MAX_JSON_DEPTH } from '../../src/grants/sizes.ts'
+import { type JsonObject, type JsonValue, parseJson } from '../../src/json.ts'
 import { mutate, tree, value } from './_constraints.ts'
 import {
   alice,
@@ -186,6 +189,81 @@ test('claims are read alike in the quick way and in the strict one', async () =>
       assert.equal(await codeOf(quick), await codeOf(strict))
     }),
     { numRuns: 150, examples: [['9007199254740992'], ['"\\ud800"'], ['{"a":1,"a":2}'], ['1']] },
+  )
+})
+
+test('the quick way gives what the strict parser gives, or its error', () => {
+  const outcome = (read: () => JsonValue) => {
+    try {
+      return JSON.stringify(read())
+    } catch (error) {
+      assert.ok(isSignetError(error))
+      return error.code
+    }
+  }
+  const same = (text: string) =>
+    assert.equal(
+      outcome(() => claimsJson(utf8(text))),
+      outcome(() => parseJson(text, { maxDepth: MAX_JSON_DEPTH })),
+      text.slice(0, 200),
+    )
+  const deep = (levels: number, [open, close]: string, inner = '1') =>
+    `{"a":${open!.repeat(levels - 1)}${inner}${close!.repeat(levels - 1)}}`
+  for (const levels of [MAX_JSON_DEPTH, MAX_JSON_DEPTH + 1, 100_000]) {
+    same(deep(levels, '[]'))
+    same(deep(levels, '[]', `"${'[{'.repeat(levels)}"`))
+    same(`{"a":${'{"a":'.repeat(levels - 1)}1${'}'.repeat(levels)}`)
+  }
+  same(`{"a":[${'1,'.repeat(24_000)}1]}`)
+  for (let digits = 14; digits < 24; digits++) {
+    for (const text of ['9', '1'].map((digit) => digit.repeat(digits))) {
+      for (const one of [text, `-${text}`, `${text}.5`, `0.${text}`, `"${text}"`, `1e${text}`]) {
+        for (let before = 0; before < 17; before++) same(`{"${'n'.repeat(before)}":${one}}`)
+      }
+    }
+  }
+  for (
+    const one of ['9007199254740991', '9007199254740992', '1e+21', '1e21', '-0', '1E5', '5e-324']
+  ) {
+    same(`{"n":${one}}`)
+  }
+  for (
+    const one of [
+      '"\\ud83d\\ude00"',
+      '"\\ud800"',
+      '"\\uD800"',
+      '"\\\\ud800"',
+      '"\u{1f600}"',
+      '"\\/"',
+      '"\u007f"',
+    ]
+  ) same(`{"s":${one}}`)
+  for (
+    const one of [
+      '{"a":1,"a":1}',
+      '{"1":1,"0":1}',
+      '{"__proto__":1}',
+      '{"__proto__":{},"__proto__":{}}',
+    ]
+  ) {
+    same(one)
+    same(`{"o":${one}}`)
+  }
+  fc.assert(
+    fc.property(
+      fc.dictionary(fc.string(), fc.jsonValue()),
+      fc.nat(),
+      fc.constantFrom('', '"', '\\', ',', '{', '}', '[', ']', ':', '0', ' ', '"a":1,', '\\ud800'),
+      fc.boolean(),
+      (json, at, piece, cuts) => {
+        const text = JSON.stringify(json)
+        same(text)
+        const place = at % text.length
+        const edited = text.slice(0, place) + piece + text.slice(place + (cuts ? 1 : 0))
+        if (edited.isWellFormed()) same(edited)
+      },
+    ),
+    { numRuns: 1000 },
   )
 })
 
