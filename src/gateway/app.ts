@@ -107,6 +107,7 @@ export function gateway(options: GatewayOptions): Gateway {
       status: response.status,
       took: performance.now() - started,
       error: noted.error,
+      ...noted.decision === undefined ? {} : { decision: noted.decision },
     })
     return finish(response, noted.requestId, world)
   }

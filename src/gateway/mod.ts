@@ -25,11 +25,13 @@ export {
   type Decide,
   type GatewayEvent,
   type PolicyDecision,
+  type PolicyQuestion,
   type Routes,
   type World,
 } from './world.ts'
 export type { Noted, RouteContext, RouteHandler, Router } from './router.ts'
 export { digestOf, newId, newSecret } from './ids.ts'
+export { type GrantPolicy, MAX_POLICY_BYTES, parseGrantPolicy, POLICY_FORMAT } from './policy.ts'
 export { memoryGatewayStore, type StoreOptions } from './memory_store.ts'
 export {
   type AgentRecord,

@@ -64,7 +64,7 @@ export async function confirmationKey(form: Form, name: string): Promise<PublicK
 
 async function redeem(world: World, form: Form, holder: PublicKey): Promise<Response> {
   return await retrying(async () => {
-    const stored = await codeOf(world, form)
+    const stored = await codeOf(world, form, holder)
     const { record, version } = stored
     if (record.status !== 'approved') return await reused(world, stored, holder)
     if (!((record.codeExpires ?? 0) > world.now())) throw refused()
@@ -90,8 +90,12 @@ async function redeem(world: World, form: Form, holder: PublicKey): Promise<Resp
   })
 }
 
-/** The request of a code, when client, redirect URI and verifier are those it was made for. */
-async function codeOf(world: World, form: Form): Promise<Stored<RequestRecord>> {
+/** The request of a code, when client, redirect URI, verifier and key are those it was made for. */
+async function codeOf(
+  world: World,
+  form: Form,
+  holder: PublicKey,
+): Promise<Stored<RequestRecord>> {
   const [code, client] = [required(form, 'code'), required(form, 'client_id')]
   const [uri, verifier] = [required(form, 'redirect_uri'), required(form, 'code_verifier')]
   const [stored] = await world.store.records.list('request', {
@@ -102,7 +106,8 @@ async function codeOf(world: World, form: Form): Promise<Stored<RequestRecord>> 
     stored === undefined || stored.record.extra?.dialect !== undefined ||
     !/^[A-Za-z0-9._~-]{43,128}$/.test(verifier) ||
     stored.record.agent !== client || stored.record.redirectUri !== uri ||
-    await digestOf(verifier) !== stored.record.codeChallenge
+    await digestOf(verifier) !== stored.record.codeChallenge ||
+    (stored.record.holder ?? holder.id) !== holder.id
   ) throw refused()
   return stored
 }
