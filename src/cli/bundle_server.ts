@@ -17,6 +17,12 @@ import {
 import { answerList, day, time } from './operator_text.ts'
 import { printable } from './text.ts'
 
+const EXAMPLES = `
+Examples:
+  signet bundle list --server https://gateway.example --operator-key operator.key --agent agent_01
+  signet bundle revoke bundle_01 --server https://gateway.example --operator-key operator.key          what would be
+  signet bundle revoke bundle_01 --server https://gateway.example --operator-key operator.key --yes    it is`
+
 interface BundleListFlags extends ListFlags {
   readonly agent?: string
   readonly grant?: string
@@ -48,11 +54,13 @@ export function withServersBundles(context: CliContext, bundle: Command): Comman
     .option('--agent <id>', 'of this agent only')
     .option('--grant <id>', 'of this grant only')
     .option('--device-key <thumbprint>', 'of the device with this key only')
+    .addHelpText('after', EXAMPLES)
     .action(action(context, list))
   withTakeBack(bundle.command('revoke'))
     .description('take a bundle back; its device hears of it when it syncs')
     .argument('<id>', 'the bundle')
     .option('--with-grant', 'its grant too, and all that was made out of that')
+    .addHelpText('after', EXAMPLES)
     .action(action(context, revoke))
   return bundle
 }

@@ -37,7 +37,7 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
   ],
   [
     'bundle',
-    'get what a device takes offline, look at it, renew it, take it back',
+    'get what a device takes offline, look at it, and renew it',
     async (context) =>
       (await import('./bundle_server.ts')).withServersBundles(
         context,

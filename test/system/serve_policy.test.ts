@@ -1,10 +1,11 @@
 /** `signet serve --policy`: a real server that goes by a file, which changes while it runs. */
 import assert from 'node:assert/strict'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
+import { parseGrantPolicy } from '../../src/gateway/mod.ts'
 import {
   authorize,
   bodyOf,
@@ -51,6 +52,12 @@ async function readAgain(at: Served): Promise<string> {
   }
   throw new Error(`nothing was said: ${at.said()}`)
 }
+
+test('the policy in the documentation is one', () => {
+  const page = readFileSync(new URL('../../docs/server.md', import.meta.url), 'utf8')
+  const [, text = ''] = /```json\n([^]*?)```/.exec(page) ?? []
+  assert.equal(parseGrantPolicy(text).size, 4)
+})
 
 test('signet serve --policy refuses to start with a policy that it cannot read or understand', () =>
   inFolder((folder) => {
