@@ -36,7 +36,7 @@ export interface GatewayOptions {
   readonly published?: readonly PublicKey[] | undefined
   /** Where everything is kept. */
   readonly store: GatewayStore
-  /** Policies. Default: always ask a person. */
+  /** Policies, such as `parseGrantPolicy` reads them. Default: always ask a person. */
   readonly decide?: Decide | undefined
   /** How people sign in. Default: one-time codes. */
   readonly principals?: PrincipalAuthenticator | undefined

@@ -9,7 +9,7 @@ import {
   type PolicyDecision,
   type PolicyQuestion,
 } from '../../src/gateway/mod.ts'
-import { parseCapability, type ToolsJson, widening } from '../../src/grants/mod.ts'
+import { parseCapability, requestBundle, type ToolsJson, widening } from '../../src/grants/mod.ts'
 import { canonicalize, type JsonObject } from '../../src/json.ts'
 import { mutate, tree } from './_constraints.ts'
 import {
@@ -20,6 +20,7 @@ import {
   parFields,
   postForm,
   push,
+  REDIRECT,
   refused,
   registered,
   scene,
@@ -472,6 +473,36 @@ test('the gateway goes by the policy, and tells the log which rule decided', asy
   assert.equal(record.principal, 'alice')
   const request = (await at.store.records.get('request', record.request!))!.record
   assert.deepEqual([request.approvedBy, request.rule], ['policy', 'calendar'])
+})
+
+test('requestBundle() binds its request to the key of the device, and hears why it was denied', async () => {
+  let rules: readonly object[] = []
+  const at = await scene({ decide: (question) => policy(...rules).decide(question) })
+  const agent = await registered(at)
+  const who = await device()
+  const rule = { ...ALLOW, agents: [agent], keys: [who.key.publicKey.id], tools: undefined }
+  const go = async () => {
+    const fetch = (url: string, init: RequestInit) => at.fetch(new Request(url, init))
+    const wish = {
+      agent,
+      redirect: REDIRECT,
+      tools: { 'calendar:read': {} },
+      duration: 60,
+      offlineMaxAge: 60,
+      principal: 'alice',
+    }
+    const asked = await requestBundle(who.key, at.issuer, wish, { fetch, now: () => at.now })
+    const answer = await at.fetch(new Request(asked.url))
+    return await asked.redeem(answer.headers.get('location')!)
+  }
+  rules = [rule]
+  assert.match((await go()).id, /^bundle_/)
+  rules = [rule, { ...DENY, scopes: ['calendar:read'], reason: 'not on sundays' }]
+  await assert.rejects(go(), (error) => {
+    assert.ok(isSignetError(error, 'policy_denied'))
+    assert.match(error.message, /"access_denied", "not on sundays"/)
+    return true
+  })
 })
 
 test('what a policy denies to a principal no such principal can approve', async () => {
