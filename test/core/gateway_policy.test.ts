@@ -221,6 +221,9 @@ test('a policy: denial before asking, asking before allowing, and asking where n
     ['any key, said in so many words', [{ ...ALLOW, keys: undefined, insecure_any_key: true }], {
       holder: undefined,
     }, allows],
+    ['one of several', [{ ...DENY, scopes: ['x', 'payments:initiate'] }], {
+      tools: { 'payments:initiate': {} },
+    }, denies],
     ['denied alone', [DENY], { tools: { 'payments:initiate': {} } }, denies],
     ['however narrow', [DENY], { tools: { 'payments:initiate': { amount: exact('1') } } }, denies],
     ['with more around it', [ALLOW, DENY], {
