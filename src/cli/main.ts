@@ -38,7 +38,21 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
   [
     'bundle',
     'get what a device takes offline, look at it, and renew it',
-    async (context) => (await import('./bundle.ts')).bundleCommands(context),
+    async (context) =>
+      (await import('./bundle_server.ts')).withServersBundles(
+        context,
+        (await import('./bundle.ts')).bundleCommands(context),
+      ),
+  ],
+  [
+    'agent',
+    'register the agents of a server, suspend them, let them act again',
+    async (context) => (await import('./agent.ts')).agentCommands(context),
+  ],
+  [
+    'audit',
+    'what devices did, as their server has it, and what it finds wrong',
+    async (context) => (await import('./audit.ts')).auditCommands(context),
   ],
   [
     'sync',

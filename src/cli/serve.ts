@@ -16,6 +16,7 @@ import type { Key, PublicKey } from '../keys/mod.ts'
 import { action, several, withKeys } from './command.ts'
 import type { CliContext, CommonFlags, Run } from './context.ts'
 import { openPublic } from './public_side.ts'
+import { type ServedPolicy, servedPolicy } from './serve_policy.ts'
 import { printable } from './text.ts'
 
 const HELP = `
@@ -23,11 +24,20 @@ Examples:
   signet keys new --key issuer.pem --algorithm Ed25519
   signet serve --data gateway --key issuer.pem --sign-in alice
   signet serve --data gateway --key issuer.pem --issuer https://gateway.example --listen 127.0.0.1:8787
+  signet serve --data gateway --key issuer.pem --policy policy.json
   signet serve --data gateway --key issuer.pem --grantex rsa.pem --grantex-developer dev_me
 
 Behind a proxy that speaks TLS, --issuer is what the world calls the server by. The operator's key is written to
 DIR/operator.key when the folder is made; whoever has it may register agents, and revoke. To change keys without a
-gap, first publish the next one (--publish), then sign with it and publish the last one.`
+gap, first publish the next one (--publish), then sign with it and publish the last one.
+
+A policy denies requests, allows them without asking a person, or has a person asked in any case; without one a person
+is asked for everything:
+  {"format": "signet-policy@v1", "rules": [
+    {"id": "no-payments", "effect": "deny", "scopes": ["payments:initiate"]},
+    {"id": "calendar", "effect": "allow", "agents": ["agent_…"], "principals": ["alice"], "keys": ["<thumbprint>"],
+     "scopes": ["calendar:read"], "max_duration": 3600, "max_offline_age": 3600}]}
+Send SIGHUP to have the file read again; a broken one changes nothing.`
 
 interface ServeFlags extends CommonFlags {
   readonly data: string
@@ -37,6 +47,7 @@ interface ServeFlags extends CommonFlags {
   readonly publish?: string[]
   readonly signIn?: string[]
   readonly clientHeader?: string
+  readonly policy?: string
   readonly grantex?: string
   readonly grantexDeveloper?: string[]
 }
@@ -54,6 +65,7 @@ export function serveCommand(context: CliContext): Command {
       'further public keys to publish: the next, the last, a keyset',
       several,
     )
+    .option('--policy <file>', 'what needs no person, or is denied; read again at SIGHUP')
     .option('--client-header <name>', 'where a trusted proxy says whose request it is')
     .option('--grantex <uri>', "an RS256 key: answer Grantex's clients too, below /grantex")
     .option('--grantex-developer <id>', 'print a new API key of theirs, for once', several)
@@ -77,7 +89,9 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
   const key = await (await run.keyring()).open(flags.key, { signal: run.signal })
   const store = await run.backends.gatewayStore(flags.data)
   let grantex: Key | undefined
+  let policy: ServedPolicy | undefined
   try {
+    if (flags.policy !== undefined) policy = await servedPolicy(run, flags.policy)
     grantex = await grantexKey(run, flags)
     await makeOperator(run, flags.data, store)
     // With port 0 the name is known only once it listens.
@@ -98,6 +112,7 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
         published,
         store,
         dialects,
+        decide: policy?.decide,
         log: (event) => tell(run, event),
       })
       for (const developer of flags.grantexDeveloper ?? []) {
@@ -122,6 +137,7 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
     store.close()
     await key.close()
     await grantex?.close()
+    policy?.close()
   }
 }
 
@@ -149,8 +165,11 @@ async function makeOperator(
 }
 
 /** One line for each request. No query, no token, no body. */
-function tell(run: Run, { method, path, status, took, requestId, error }: GatewayEvent): void {
-  run.say(`${method} ${printable(path)} ${status} ${took.toFixed(1)}ms ${requestId}`)
+function tell(run: Run, event: GatewayEvent): void {
+  const { method, path, status, took, requestId, error, decision } = event
+  const rule = decision?.rule === undefined ? '' : ` by ${decision.rule}`
+  const policy = decision === undefined ? '' : ` policy: ${decision.effect}${rule}`
+  run.say(`${method} ${printable(path)} ${status} ${took.toFixed(1)}ms ${requestId}${policy}`)
   if (error !== undefined && status >= 500) {
     const cause = error instanceof SignetError ? error.cause ?? error : error
     run.say(`  ${printable(String((cause as Error)?.stack ?? cause))}`)

@@ -36,7 +36,7 @@ export interface GatewayOptions {
   readonly published?: readonly PublicKey[] | undefined
   /** Where everything is kept. */
   readonly store: GatewayStore
-  /** Policies. Default: always ask a person. */
+  /** Policies, such as `parseGrantPolicy` reads them. Default: always ask a person. */
   readonly decide?: Decide | undefined
   /** How people sign in. Default: one-time codes. */
   readonly principals?: PrincipalAuthenticator | undefined
@@ -116,6 +116,7 @@ export function gateway(options: GatewayOptions): Gateway {
       status: response.status,
       took: performance.now() - started,
       error: noted.error,
+      ...noted.decision === undefined ? {} : { decision: noted.decision },
     })
     return finish(response, noted.requestId, world)
   }

@@ -7,17 +7,18 @@ import { quoted, SignetError } from '../errors.ts'
 import { readAsked } from './asked.ts'
 import { field, readForm, required } from './body.ts'
 import { newId } from './ids.ts'
+import { deniedByPolicy, policyOn } from './policy_hook.ts'
 import type { AgentRecord, RequestRecord } from './records.ts'
 import {
   approveRequest,
-  denyRequest,
   keepRequest,
   pendingRequest,
   redirectTo,
   REQUEST_SECONDS,
 } from './requests.ts'
+import type { RouteContext } from './router.ts'
 import type { Change } from './store.ts'
-import { askedOf, json, type Routes, type World } from './world.ts'
+import { json, type Routes, type World } from './world.ts'
 
 const REQUEST_URI = 'urn:ietf:params:oauth:request_uri:'
 
@@ -37,7 +38,7 @@ export const authorizeRoutes: Routes = (app, world) => {
         remedy: 'POST it to /oauth/par (RFC 9126)',
       })
     }
-    return await decided(world, uri.slice(REQUEST_URI.length), c.req.query('client_id'))
+    return await decided(c, world, uri.slice(REQUEST_URI.length))
   })
 }
 
@@ -94,6 +95,11 @@ async function pushed(world: World, request: Request): Promise<RequestRecord> {
   if (principalHint !== undefined && !/^[\x21-\x7e]{1,200}$/.test(principalHint)) {
     throw malformed('it names no principal', 'login_hint')
   }
+  // Our ids of keys are the thumbprints that RFC 9449 §10 binds a code to.
+  const holder = field(form, 'dpop_jkt')
+  if (holder !== undefined && !/^[\w-]{43}$/.test(holder)) {
+    throw malformed('it is no thumbprint of a key', 'dpop_jkt')
+  }
   const now = world.now()
   return {
     id: newId('req_', now * 1000),
@@ -102,6 +108,7 @@ async function pushed(world: World, request: Request): Promise<RequestRecord> {
     state,
     codeChallenge,
     principalHint,
+    holder,
     ...readAsked(form, agent, world.ceilings),
     status: 'pending',
     createdAt: now,
@@ -110,23 +117,25 @@ async function pushed(world: World, request: Request): Promise<RequestRecord> {
 }
 
 /** Asks the policy, and where that does not decide, sends the browser to the person. */
-async function decided(world: World, id: string, client: string | undefined): Promise<Response> {
+async function decided(c: RouteContext, world: World, id: string): Promise<Response> {
   const stored = await pendingRequest(world, id)
   const { record } = stored
-  if (record.agent !== client) throw malformed('it is not the one that asked', 'client_id')
+  if (record.agent !== c.req.query('client_id')) {
+    throw malformed('it is not the one that asked', 'client_id')
+  }
   const agent = await ownAgent(world, record.agent)
   const { principalHint } = record
-  const decision = await world.decide({ ...askedOf(record), agent, principalHint })
+  const decision = await policyOn(world, c.env, record, agent)
   switch (decision.effect) {
     case 'allow': {
       // A policy cannot give away what a named person was asked for.
       if (principalHint !== undefined && principalHint !== decision.principal) break
-      const code = await approveRequest(world, stored, decision.principal, 'policy')
+      const { principal, rule } = decision
+      const code = await approveRequest(world, stored, principal, 'policy', { rule })
       return redirectTo(world, record, { code })
     }
     case 'deny':
-      await denyRequest(world, stored)
-      return redirectTo(world, record, { error: 'access_denied' })
+      return await deniedByPolicy(world, stored, decision)
   }
   return new Response(null, { status: 303, headers: { location: `/consent/${id}` } })
 }

@@ -10,6 +10,7 @@ import { field, type Form, readForm } from './body.ts'
 import { digestOf } from './ids.ts'
 import { type Html, html, page } from './page.ts'
 import type { Principal } from './principals.ts'
+import { deniedByPolicy, policyOn } from './policy_hook.ts'
 import type { AgentRecord, RequestRecord } from './records.ts'
 import { approveRequest, denyRequest, pendingRequest, redirectTo } from './requests.ts'
 import { durationWords, limitWords, toolWords } from './words.ts'
@@ -49,12 +50,18 @@ async function decide(c: RouteContext, world: World): Promise<Response> {
   }
   const stored = await requestFor(world, id, principal)
   if (field(form, 'decision') !== 'approve') {
-    await denyRequest(world, stored, principal.id)
+    await denyRequest(world, stored, { principal: principal.id })
     return redirectTo(world, stored.record, { error: 'access_denied' })
   }
-  await activeAgent(world, stored.record.agent)
+  const agent = await activeAgent(world, stored.record.agent)
   const tools = chosen(form, stored.record.tools)
-  const code = await approveRequest(world, stored, principal.id, 'principal', tools)
+  // Now it is known who decides, and what is left of it; and the policy may be another than it was.
+  const final = { ...stored.record, tools, principalHint: principal.id }
+  const decision = await policyOn(world, c.env, final, agent)
+  if (decision.effect === 'deny') {
+    return await deniedByPolicy(world, stored, decision, principal.id)
+  }
+  const code = await approveRequest(world, stored, principal.id, 'principal', { tools })
   return redirectTo(world, stored.record, { code })
 }
 

@@ -4,7 +4,7 @@
  * | route | who | what |
  * |---|---|---|
  * | `GET /.well-known/jwks.json`, `/.well-known/oauth-authorization-server`, `/status/:list` | anybody | keys, metadata (RFC 8414), status lists |
- * | `POST /oauth/par` | an agent, by its `client_id` | a request (RFC 9126): `scope` or `authorization_details`, PKCE with S256, a registered `redirect_uri`; `limits`, `resource`, `duration`, `offline_max_age`, `max_depth`, `login_hint` |
+ * | `POST /oauth/par` | an agent, by its `client_id` | a request (RFC 9126): `scope` or `authorization_details`, PKCE with S256, a registered `redirect_uri`; `limits`, `resource`, `duration`, `offline_max_age`, `max_depth`, `login_hint`, `dpop_jkt` |
  * | `GET /oauth/authorize` | a browser | the policy decides, or the person: on to `/consent/:id` |
  * | `GET`, `POST /consent/:id`, `/sign-in` | a principal who is signed in | the page on which a person decides |
  * | `POST /oauth/token` | the future holder, signed by its key | a code and `req_cnf` for `{access_token, token_type: "aat", expires_in, grant_id, bundle_id, bundle}`; or a token exchange (RFC 8693): `subject_token`, `holder_cnf` and `req_cnf` for a narrower grant, to the same agent or one that takes from it |
@@ -25,11 +25,13 @@ export {
   type Decide,
   type GatewayEvent,
   type PolicyDecision,
+  type PolicyQuestion,
   type Routes,
   type World,
 } from './world.ts'
 export type { Noted, RouteContext, RouteHandler, Router } from './router.ts'
 export { digestOf, newId, newSecret } from './ids.ts'
+export { type GrantPolicy, MAX_POLICY_BYTES, parseGrantPolicy, POLICY_FORMAT } from './policy.ts'
 export { memoryGatewayStore, type StoreOptions } from './memory_store.ts'
 export {
   type AgentRecord,

@@ -63,12 +63,16 @@ export interface RequestRecord extends Asked {
   readonly codeChallenge: string
   /** Only this principal may approve, if named. */
   readonly principalHint?: string | undefined
+  /** Thumbprint of the key that alone may redeem it, if named. */
+  readonly holder?: string | undefined
   /** How far it got. */
   readonly status: 'pending' | 'approved' | 'denied' | 'redeemed'
   /** Who approved, or for whom a policy did. */
   readonly principal?: string | undefined
   /** What approved it. */
   readonly approvedBy?: 'principal' | 'policy' | undefined
+  /** The rule of the policy that decided. */
+  readonly rule?: string | undefined
   /** When it was decided. */
   readonly decidedAt?: number | undefined
   /** SHA-256 of the code, base64url. */

@@ -44,13 +44,21 @@ export async function pendingRequest(world: World, id: string): Promise<Stored<R
   })
 }
 
+/** Options of {@link approveRequest}. */
+export interface ApproveOptions {
+  /** What is given, if not all that was asked for. */
+  readonly tools?: JsonObject | undefined
+  /** The rule of the policy that approved. */
+  readonly rule?: string | undefined
+}
+
 /** Approves a request; the code, which is kept as its digest only. Errors: `not_found`, `store_conflict`. */
 export async function approveRequest(
   world: World,
   { record, version }: Stored<RequestRecord>,
   principal: string,
   approvedBy: 'principal' | 'policy',
-  tools: JsonObject = record.tools,
+  { tools = record.tools, rule }: ApproveOptions = {},
 ): Promise<string> {
   const code = newSecret(CODE_PREFIX)
   const now = world.now()
@@ -60,6 +68,7 @@ export async function approveRequest(
     status: 'approved',
     principal,
     approvedBy,
+    rule,
     decidedAt: now,
     codeHash: await digestOf(code),
     codeExpires: now + CODE_SECONDS,
@@ -68,13 +77,13 @@ export async function approveRequest(
   return code
 }
 
-/** Denies a request. Errors: `store_conflict`. */
+/** Denies a request: a principal did, or a rule of the policy. Errors: `store_conflict`. */
 export async function denyRequest(
   world: World,
   { record, version }: Stored<RequestRecord>,
-  principal?: string,
+  by: { readonly principal?: string | undefined; readonly rule?: string | undefined },
 ): Promise<void> {
-  const denied: RequestRecord = { ...record, status: 'denied', principal, decidedAt: world.now() }
+  const denied: RequestRecord = { ...record, ...by, status: 'denied', decidedAt: world.now() }
   await world.store.commit([{ put: 'request', record: denied, version }])
 }
 

@@ -1,5 +1,6 @@
 /** The router, and the little of it that routes see: which one it is concerns nobody else. */
 import { type Context, Hono } from 'hono'
+import type { PolicyDecision } from './world.ts'
 
 /** What a route gets. */
 export interface RouteContext {
@@ -22,6 +23,8 @@ export interface Noted {
   readonly requestId: string
   /** What failed. */
   error: unknown
+  /** What the policy said, where it was asked. */
+  decision?: PolicyDecision | undefined
 }
 
 /** Answers requests to one route. What it throws becomes an answer too. */

@@ -56,7 +56,7 @@ async function signerOf(form: Form): Promise<PublicKey> {
 
 async function redeem(world: World, form: Form, holder: PublicKey): Promise<Response> {
   return await retrying(async () => {
-    const stored = await codeOf(world, form)
+    const stored = await codeOf(world, form, holder)
     const { record, version } = stored
     if (record.status !== 'approved') return await reused(world, stored, holder)
     if (!((record.codeExpires ?? 0) > world.now())) throw refused()
@@ -74,8 +74,12 @@ async function redeem(world: World, form: Form, holder: PublicKey): Promise<Resp
   })
 }
 
-/** The request of a code, when client, redirect URI and verifier are those it was made for. */
-async function codeOf(world: World, form: Form): Promise<Stored<RequestRecord>> {
+/** The request of a code, when client, redirect URI, verifier and key are those it was made for. */
+async function codeOf(
+  world: World,
+  form: Form,
+  holder: PublicKey,
+): Promise<Stored<RequestRecord>> {
   const [code, client] = [required(form, 'code'), required(form, 'client_id')]
   const [uri, verifier] = [required(form, 'redirect_uri'), required(form, 'code_verifier')]
   const [stored] = await world.store.records.list('request', {
@@ -86,7 +90,8 @@ async function codeOf(world: World, form: Form): Promise<Stored<RequestRecord>> 
     stored === undefined || stored.record.extra?.dialect !== undefined ||
     !/^[A-Za-z0-9._~-]{43,128}$/.test(verifier) ||
     stored.record.agent !== client || stored.record.redirectUri !== uri ||
-    await digestOf(verifier) !== stored.record.codeChallenge
+    await digestOf(verifier) !== stored.record.codeChallenge ||
+    (stored.record.holder ?? holder.id) !== holder.id
   ) throw refused()
   return stored
 }

@@ -8,17 +8,32 @@ import type { AgentRecord, Asked, RequestRecord } from './records.ts'
 import type { Router } from './router.ts'
 import type { GatewayStore } from './store.ts'
 
-/** What a policy says to a request for authority. */
+/** What a policy says to a request for authority; `rule` names what in it decided. */
 export type PolicyDecision =
-  | { readonly effect: 'ask' }
-  | { readonly effect: 'deny'; readonly reason?: string | undefined }
-  /** Allowed at once, on behalf of `principal`. */
-  | { readonly effect: 'allow'; readonly principal: string }
+  & { readonly rule?: string | undefined }
+  & (
+    | { readonly effect: 'ask' }
+    /** `reason` is told to the agent: printable ASCII without quotes and backslashes. */
+    | { readonly effect: 'deny'; readonly reason?: string | undefined }
+    /** Allowed at once, on behalf of `principal`. */
+    | { readonly effect: 'allow'; readonly principal: string }
+  )
 
-/** The hook of policies: asked before any person is. */
-export type Decide = (
-  asked: Asked & { readonly agent: AgentRecord; readonly principalHint?: string | undefined },
-) => PolicyDecision | Promise<PolicyDecision>
+/** What a policy is asked. */
+export interface PolicyQuestion extends Asked {
+  /** Who asks. */
+  readonly agent: AgentRecord
+  /** On whose behalf, if the request says so; once a person has approved, they. */
+  readonly principalHint?: string | undefined
+  /** Thumbprint of the only key that the grant can go to, if the request names one. */
+  readonly holder?: string | undefined
+}
+
+/**
+ * The hook of policies: asked before any person is, and again when one has approved. Then a denial still counts, and
+ * nothing else.
+ */
+export type Decide = (question: PolicyQuestion) => PolicyDecision | Promise<PolicyDecision>
 
 /** Longest times (seconds) and deepest chains that are given, longest logs that are kept. */
 export interface Ceilings {
@@ -48,6 +63,8 @@ export interface GatewayEvent {
   readonly took: number
   /** What failed. Its text may tell of the inside. */
   readonly error?: unknown
+  /** What the policy said, where it was asked. */
+  readonly decision?: PolicyDecision | undefined
 }
 
 /** The world of the routes. */

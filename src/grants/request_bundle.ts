@@ -80,6 +80,8 @@ export async function requestBundle(
     max_depth: wish.maxDepth,
     resource: wish.resources,
     login_hint: wish.principal,
+    // The code is of use to this key alone (RFC 9449 §10), so that a policy can tell devices apart.
+    dpop_jkt: key.publicKey.id,
   })
   if (typeof uri !== 'string') throw malformed('the server did not take the request')
   const query = new URLSearchParams({ client_id: wish.agent, request_uri: uri })
@@ -116,9 +118,10 @@ function codeOf(callback: string, redirect: string, issuer: string, state: strin
   // RFC 9207 §2.4: who answers is compared before anything else is believed.
   if (one('iss') !== issuer) throw stray('the answer is another server’s')
   if (one('state') !== state) throw stray('the answer is to another request')
-  const [code, error] = [one('code'), one('error')]
+  const [code, error, why] = [one('code'), one('error'), one('error_description')]
   if (error !== undefined) {
-    throw new SignetError('policy_denied', `the request was not approved: ${quoted(error)}`)
+    const said = why === undefined ? quoted(error) : `${quoted(error)}, ${quoted(why)}`
+    throw new SignetError('policy_denied', `the request was not approved: ${said}`)
   }
   if (code === undefined) throw stray('the answer holds no code')
   return code

@@ -8,6 +8,8 @@ import { SIGNET, signet } from './_signet.ts'
 
 /** A server that runs. */
 export interface Served extends Place {
+  /** Its process. */
+  readonly pid: number
   /** What it said on standard error so far. */
   said(): string
   /** Ends it at once, as a power cut would. */
@@ -57,6 +59,7 @@ export async function startServer(folder: string, port = 0, ...more: string[]): 
   const { issuer } = await firstAnswer(child, () => said)
   return {
     issuer,
+    pid: child.pid!,
     fetch: (request) => fetch(request),
     operator: readFileSync(join(folder, 'data', 'operator.key'), 'utf8').trim(),
     get now() {

@@ -1,5 +1,5 @@
 /** Runs the command line as a process of its own, on the runtime that runs the tests. */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,6 +29,24 @@ export function signet(cwd: string, ...args: string[]): Outcome {
     timeout: 60_000,
   })
   return { code: status, out: stdout, err: stderr }
+}
+
+/** The same while this process goes on, with settings in the environment. */
+export function signetBeside(
+  cwd: string,
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Promise<Outcome> {
+  const child = spawn(process.execPath, [...RUN, ...args], {
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NO_COLOR: '1', ...env },
+    timeout: 60_000,
+  })
+  let [out, err] = ['', '']
+  child.stdout.on('data', (part) => out += part)
+  child.stderr.on('data', (part) => err += part)
+  return new Promise((resolve) => child.once('close', (code) => resolve({ code, out, err })))
 }
 
 /** A folder of its own for a test, with a passphrase in `pw`; gone afterwards. */
