@@ -121,6 +121,7 @@ async function decided(world: World, id: string, client: string | undefined): Pr
     case 'allow': {
       // A policy cannot give away what a named person was asked for.
       if (principalHint !== undefined && principalHint !== decision.principal) break
+      await world.admit(decision.principal, agent.tenant)
       const code = await approveRequest(world, stored, decision.principal, 'policy')
       return redirectTo(world, record, { code })
     }

@@ -25,6 +25,7 @@ export const consentRoutes: Routes = (app, world) => {
     if (principal === undefined) return toSignIn(world, id)
     const { record } = await requestFor(world, id, principal)
     const agent = await activeAgent(world, record.agent)
+    await world.admit(principal.id, agent.tenant)
     return consentPage(record, agent, principal, await tokenOf(principal, id))
   })
   app.post('/consent/:id', async (c) => await decide(c, world))
@@ -52,7 +53,8 @@ async function decide(c: RouteContext, world: World): Promise<Response> {
     await denyRequest(world, stored, principal.id)
     return redirectTo(world, stored.record, { error: 'access_denied' })
   }
-  await activeAgent(world, stored.record.agent)
+  const agent = await activeAgent(world, stored.record.agent)
+  await world.admit(principal.id, agent.tenant)
   const tools = chosen(form, stored.record.tools)
   const code = await approveRequest(world, stored, principal.id, 'principal', tools)
   return redirectTo(world, stored.record, { code })
