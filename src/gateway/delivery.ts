@@ -70,7 +70,7 @@ export function delivery(options: DeliveryOptions): Delivery {
   let fault: unknown
 
   const flight = async (due: Due, signal: AbortSignal) => {
-    const lease = now() + options.timeout + 50
+    const lease = now() + 2 * options.timeout + 5
     const claimed = await claim(store, due, lease)
     if (claimed === undefined) return
     const outcome = await attempt(claimed.message, options, signal)
@@ -120,7 +120,13 @@ export function delivery(options: DeliveryOptions): Delivery {
         try {
           sawAll = await launch(signal)
         } catch (error) {
+          fault = error
           options.onFault?.(error)
+        }
+        if (fault !== undefined) {
+          fault = undefined
+          await pause(signal) // whatever is wrong with the store, it is not asked all the time
+          continue
         }
         if (!sawAll && flights.size < SLOTS) continue
         await Promise.race([pause(signal), ...[...flights.values()].map(({ done }) => done)])

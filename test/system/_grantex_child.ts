@@ -1,6 +1,7 @@
 /** A gateway with the Grantex dialect on a port of this machine, for tests that kill it. Settings come as JSON. */
 import { createServer } from 'node:http'
 import process from 'node:process'
+import { publicFetch } from '../../backends/public_fetch.ts'
 import { sqliteGatewayStore } from '../../backends/gateway_sqlite.ts'
 import { concat } from '../../src/bytes.ts'
 import {
@@ -29,7 +30,10 @@ const { database, port, rsa, ed25519, options, webhooks, allow, deny } = JSON.pa
 }
 const open = (pem: string) => readPrivateKey(pem, { insecureClearKey: true })
 const store = sqliteGatewayStore(database)
-const sender = grantexWebhooks({ store, key: new Uint8Array(32).fill(7), ...webhooks })
+const sender = grantexWebhooks({
+  ...{ store, key: new Uint8Array(32).fill(7), fetch: publicFetch(webhooks) },
+  ...webhooks,
+})
 if (webhooks !== undefined) sender.run(new AbortController().signal)
 const answer = gateway({
   issuer: `http://127.0.0.1:${port}`,

@@ -21,10 +21,10 @@ export interface WebhookOptions {
   /** 32 random bytes that are kept apart from the store: the secrets of all addresses come from it. */
   readonly key: Uint8Array
   /**
-   * Sends. Default: the platform's `fetch`, which goes wherever a name leads to: where private places can be reached,
-   * give one that looks at addresses too (`publicFetch` of `gateway-fetch`).
+   * Sends. Names were looked at, and no more: where private places can be reached, give one that looks at the addresses
+   * they lead to, `publicFetch` of `gateway-fetch`. The platform's `fetch` is for where there are none.
    */
-  readonly fetch?: Fetch | undefined
+  readonly fetch: Fetch
   /** Also send to this machine, and in the clear. For tests only. */
   readonly insecureLoopback?: boolean | undefined
   /** The clock, seconds since 1970. Default: the system's. */
@@ -85,8 +85,7 @@ const keyOf = (tenant: string) => `grantex:webhooks:${tenant}`
 /** Webhooks of a gateway. Nothing is sent before `run` or `deliverDue`. Errors: `usage_invalid`. */
 export function grantexWebhooks(options: WebhookOptions): GrantexWebhooks {
   const { store, insecureLoopback, attempts = 8, retryAfter = 30, timeout = 10 } = options
-  const { fetch = (request) => globalThis.fetch(request), onFault } = options
-  const { now = () => Math.floor(Date.now() / 1000) } = options
+  const { fetch, onFault, now = () => Math.floor(Date.now() / 1000) } = options
   if (options.key.length !== 32) throw new SignetError('usage_invalid', 'the key has not 32 bytes')
   if (!(attempts >= 1 && retryAfter > 0 && timeout > 0)) {
     throw new SignetError('usage_invalid', 'attempts and times of webhooks are above 0')
