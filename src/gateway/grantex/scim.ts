@@ -214,7 +214,10 @@ async function change(call: Call, work: (user: User) => UserContent): Promise<An
 
 /** A name is one user's, whatever its case. Errors: 409 `uniqueness`. */
 async function checkFree(call: Call, userName: string, id: string | undefined): Promise<void> {
-  const found = await personOf(call.dialect.world.store, call.tenant, userName)
+  requireFree(await personOf(call.dialect.world.store, call.tenant, userName), id)
+}
+
+function requireFree(found: Stored<DocumentRecord> | undefined, id: string | undefined): void {
   const { user } = found?.record.value ?? {}
   if (user === undefined || user === id) return
   throw new Refusal(409, 'uniqueness', 'another user has this userName')
@@ -231,6 +234,8 @@ async function putUser(user: User, version: number): Promise<Change> {
 async function putPerson(call: Call, principal: string, user: User | undefined): Promise<Change> {
   const { dialect: { world: { store } }, tenant } = call
   const found = await personOf(store, tenant, principal)
+  // Of what is written over, not of what was there a moment ago.
+  if (user !== undefined) requireFree(found, user.id)
   const value = { tenant, principal, user: user?.id, isActive: user?.active === true }
   const record = { id: await personId(tenant, principal), keys: [], value }
   return { put: 'document', record, version: found?.version ?? 0 }
