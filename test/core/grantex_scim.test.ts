@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type GatewayStore, memoryGatewayStore, newGrantexKey } from '../../src/gateway/mod.ts'
+import {
+  type GatewayStore,
+  grantexWebhooks,
+  memoryGatewayStore,
+  newGrantexKey,
+} from '../../src/gateway/mod.ts'
 import { asks, bundleFor, call, type Face, face, good, newAgent } from './_grantex_face.ts'
 import { refused, SCOPES, tokenOf, type Told } from './_grantex_face.ts'
 import {
@@ -501,4 +506,85 @@ test("users of a developer who is not the server's directory sign in as they did
   await session(at)
   const shown = await asOperator(at, 'GET', `/admin/grants/${held.grant_id}`)
   assert.equal((await bodyOf(shown)).state, 'active')
+})
+
+test('nothing hostile makes webhooks or SCIM a failure of the server', async () => {
+  const store = memoryGatewayStore()
+  const fetch = () => Promise.resolve(new Response())
+  const webhooks = grantexWebhooks({ store, fetch, key: new Uint8Array(32) })
+  const at = await provisioned({ webhooks }, store)
+  const { id } = await at.user()
+  const lone = '\\ud800'
+  const bodies = [
+    ...[
+      '',
+      '{',
+      '[]',
+      'null',
+      '1',
+      '"x"',
+      '{"__proto__":{"userName":"x"}}',
+      '\u0000',
+      '{"a":1,"a":2}',
+    ],
+    ...['['.repeat(5000), `{"a":${'{"a":'.repeat(100)}1${'}'.repeat(100)}}`],
+    ...[`{"userName":"${lone}"}`, `{"userName":"a","name":{"givenName":"${lone}"}}`],
+    ...[`{"url":"https://${lone}.example/","events":["grant.created"]}`, `{"label":"${lone}"}`],
+    ...['{"url":{"href":"x"},"events":{"length":1}}', '{"userName":"a","emails":{"length":1e9}}'],
+    ...['{"userName":"a","emails":[[[[]]]]}', '{"userName":"a","name":[]}', '{"schemas":{}}'],
+    ...['path', 'op', 'value'].flatMap((name) =>
+      ['{}', '[]', '7', 'null', `"${lone}"`, '"emails[type eq \\"\\"]"', '"__proto__"'].map((
+        value,
+      ) =>
+        `{"Operations":[{"op":"add","path":"name","value":{},"${name}x":1},{"${name}":${value}}]}`
+      )
+    ),
+    ...['toString', 'constructor', '__proto__', 'emails[', 'emails[type eq "x"].', ' '].map((
+      path,
+    ) => JSON.stringify({ Operations: [{ op: 'add', path, value: { __proto__: null, x: 1 } }] })),
+    `{"Operations":[{"op":"add","path":"emails[type eq \\"${lone}\\"].value","value":"x"}]}`,
+    `{"Operations":[{"op":"replace","value":{"userName":"${lone}"}}]}`,
+  ]
+  const fine = ({ status, body }: Told, what: string) =>
+    assert.ok(status < 500, `${what}: ${status} ${JSON.stringify(body)}`)
+  for (const body of bodies) {
+    for (const path of ['/v1/webhooks', '/v1/scim/tokens']) {
+      fine(await call(at, 'POST', path, body), `${path} ${body.slice(0, 80)}`)
+    }
+    fine(await at.scim('POST', '/Users', body), body.slice(0, 80))
+    for (const method of ['PUT', 'PATCH']) {
+      fine(await at.scim(method, `/Users/${id}`, body), `${method} ${body.slice(0, 80)}`)
+    }
+  }
+  const filters = [
+    ...[
+      `userName eq "${lone}"`,
+      `id eq "${lone}"`,
+      `externalId eq "${lone}"`,
+      `userName eq "\u0000"`,
+    ],
+    ...[
+      'id eq "../x"',
+      'id eq ""',
+      `userName eq "${'x'.repeat(5000)}"`,
+      `${'('.repeat(3000)}`,
+      '%',
+    ],
+  ]
+  for (const filter of filters) {
+    fine(await at.scim('GET', `/Users?${new URLSearchParams({ filter })}`), filter.slice(0, 80))
+  }
+  for (const query of ['count=999999999', 'startIndex=999999999', 'count=-999999999', 'x=%ff']) {
+    fine(await at.scim('GET', `/Users?${query}`), query)
+  }
+  for (const path of ['/Users/..%2f..', '/Users/%00', '/Users/', '/Groups', '/Users/x/y', '']) {
+    assert.equal((await at.scim('GET', path)).status, 404, path)
+  }
+  fine(
+    await call(at, 'POST', '/v1/authorize', { agentId: 'x', principalId: '\ud800' }),
+    'principal',
+  )
+  const agentId = await newAgent(at)
+  const asked = `{"agentId":"${agentId}","principalId":"${lone}","scopes":["mail:send"]}`
+  fine(await call(at, 'POST', '/v1/authorize', asked), asked)
 })

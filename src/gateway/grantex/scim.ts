@@ -176,16 +176,23 @@ async function* selected(call: Call): AsyncGenerator<User> {
   const id = attribute.toLowerCase() === 'id'
     ? wanted
     : (await personOf(store, tenant, wanted))?.record.value.user
-  const stored = typeof id === 'string' ? await store.records.get('document', idOf(id)) : undefined
+  const stored = typeof id === 'string' && /^\w{1,64}$/.test(id)
+    ? await store.records.get('document', idOf(id))
+    : undefined
   if (stored !== undefined && valueOf(stored).tenant === tenant) yield valueOf(stored)
 }
 
 function textOf(quoted: string): string {
+  const refuse = () =>
+    new Refusal(400, 'invalidFilter', 'filters are userName, externalId or id, and eq')
+  let text: unknown
   try {
-    return String(JSON.parse(quoted))
+    text = JSON.parse(quoted)
   } catch {
-    throw new Refusal(400, 'invalidFilter', 'filters are userName, externalId or id, and eq')
+    throw refuse()
   }
+  if (typeof text !== 'string' || !text.isWellFormed()) throw refuse()
+  return text
 }
 
 /** Changes a user. Whoever is to be barred is barred first: if this breaks off, the same call again ends it. */
