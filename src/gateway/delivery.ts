@@ -125,11 +125,11 @@ export function delivery(options: DeliveryOptions): Delivery {
         }
         if (fault !== undefined) {
           fault = undefined
-          await pause(signal) // whatever is wrong with the store, it is not asked all the time
+          await pause(signal, []) // whatever is wrong with the store, it is not asked all the time
           continue
         }
         if (!sawAll && flights.size < SLOTS) continue
-        await Promise.race([pause(signal), ...[...flights.values()].map(({ done }) => done)])
+        await pause(signal, [...flights.values()].map(({ done }) => done))
       }
       await Promise.all([...flights.values()].map(({ done }) => done))
     },
@@ -172,7 +172,8 @@ function wordOf(error: unknown, late: AbortSignal): string {
   return isSignetError(error, 'usage_invalid') ? (error as SignetError).message : 'no connection'
 }
 
-function pause(signal: AbortSignal): Promise<void> {
+/** Waits a while, or until one of these is done. */
+function pause(signal: AbortSignal, others: readonly Promise<void>[]): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer)
@@ -181,5 +182,6 @@ function pause(signal: AbortSignal): Promise<void> {
     }
     const timer = setTimeout(end, POLL)
     signal.addEventListener('abort', end)
+    for (const other of others) other.then(end)
   })
 }

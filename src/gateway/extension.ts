@@ -22,7 +22,12 @@ export function extensible(): Pick<World, 'extend' | 'admit' | 'grantEnded' | 'b
     (await Promise.all(extensions.map((one) => ask(one) ?? []))).flat()
   return {
     extend: (extension) => void extensions.push(extension),
-    admit: (principal, tenant) => all((one) => one.admit?.(principal, tenant)),
+    async admit(principal, tenant) {
+      const changes = await all((one) => one.admit?.(principal, tenant))
+      // A dialect that is mounted twice says everything twice; nothing is written twice in one step.
+      const named = changes.map((change) => [JSON.stringify(change), change] as const)
+      return [...new Map(named).values()]
+    },
     grantEnded: (grant, hasDescendants) => all((one) => one.grantEnded?.(grant, hasDescendants)),
     bundleEnded: (bundle) => all((one) => one.bundleEnded?.(bundle)),
   }

@@ -2,12 +2,13 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import {
   type GatewayStore,
+  grantexRoutes,
   grantexWebhooks,
   memoryGatewayStore,
   newGrantexKey,
 } from '../../src/gateway/mod.ts'
 import { asks, bundleFor, call, type Face, face, good, newAgent } from './_grantex_face.ts'
-import { refused, SCOPES, tokenOf, type Told } from './_grantex_face.ts'
+import { refused, rsa, SCOPES, tokenOf, type Told } from './_grantex_face.ts'
 import {
   asOperator,
   authorize,
@@ -437,6 +438,24 @@ test('a removal that breaks off in the middle is fail-closed, and ends when it i
     if (!isDone) await good(at.scim('DELETE', `/Users/${id}`), 204)
     assert.equal(await active(at, grantToken), false)
   }
+})
+
+test('the dialect twice on one gateway admits and bars as once', async () => {
+  const store = memoryGatewayStore()
+  const twice = await face(sandbox, undefined, {
+    store,
+    dialects: [
+      grantexRoutes({ key: rsa, ...sandbox }),
+      grantexRoutes({ key: rsa, path: '/b', ...sandbox }),
+    ],
+  })
+  const { token } = await good(call(twice, 'POST', '/v1/scim/tokens', { label: 'x' }), 201)
+  const user = { userName: 'alice' }
+  const { id } = await good(call(twice, 'POST', '/scim/v2/Users', user, token), 201)
+  const agentId = await newAgent(twice)
+  await tokenOf(twice, agentId)
+  await good(call(twice, 'DELETE', `/scim/v2/Users/${id}`, undefined, token), 204)
+  await refused(call(twice, 'POST', '/v1/authorize', asks(agentId)), 403, 'PRINCIPAL_INACTIVE')
 })
 
 test('of a code redeemed while its principal is barred, no grant is left', async () => {
