@@ -39,6 +39,7 @@ const backends: Backends = {
   logStorage: async (folder) => (await import('./backends/log_fs.ts')).fileLogStorage(folder),
   gatewayStore: async (folder) =>
     (await import('./backends/gateway_folder.ts')).openGatewayFolder(folder),
+  publicFetch: async (options) => (await import('./backends/public_fetch.ts')).publicFetch(options),
   witnessStore: async (path) =>
     (await import('./backends/witness_sqlite.ts')).sqliteWitnessStore(path),
   serveHttp: async (handler, options) =>

@@ -2,7 +2,7 @@
  * What a command needs of the world: backends that `cli.ts` puts in, and the three streams. Tests hand
  * in their own.
  */
-import type { GatewayStore } from '../gateway/mod.ts'
+import type { Fetch, GatewayStore } from '../gateway/mod.ts'
 import type { DeviceStorage } from '../grants/mod.ts'
 import type { Keyring } from '../keys/mod.ts'
 import type { FileTree, PublishersMemory } from '../models/mod.ts'
@@ -61,6 +61,8 @@ export interface Backends {
   logStorage(folder: string): Promise<LogStorage>
   /** The store of a gateway in a folder, which is made for its owner alone if need be. */
   gatewayStore(folder: string): Promise<GatewayStore & { close(): void }>
+  /** Calls the public internet and no other place. */
+  publicFetch(options: { readonly insecureLoopback?: boolean | undefined }): Promise<Fetch>
   /** What a witness remembers, in a file that is made if need be. */
   witnessStore(path: string): Promise<WitnessStore & { close(): void }>
   /** Answers HTTP until it is closed. `client` is the address that a request came from. */

@@ -1,13 +1,16 @@
 /** `signet serve`: the gateway as a process of its own, over a database file. */
 import process from 'node:process'
 import { Command } from 'commander'
-import { utf8 } from '../bytes.ts'
+import { fromHex, fromUtf8, toHex, utf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import {
   type Gateway,
   gateway,
   type GatewayEvent,
+  type GatewayStore,
   grantexRoutes,
+  type GrantexWebhooks,
+  grantexWebhooks,
   newGrantexKey,
   newOperatorKey,
   newSignInCode,
@@ -28,8 +31,9 @@ Examples:
   signet serve --data gateway --key issuer.pem --grantex rsa.pem --grantex-developer dev_me
 
 Behind a proxy that speaks TLS, --issuer is what the world calls the server by. The operator's key is written to
-DIR/operator.key when the folder is made; whoever has it may register agents, and revoke. To change keys without a
-gap, first publish the next one (--publish), then sign with it and publish the last one.
+DIR/operator.key when the folder is made; whoever has it may register agents, and revoke. With --grantex,
+DIR/webhooks.key is what the secrets of webhooks come from: whoever has it can sign as this server does. To change
+keys without a gap, first publish the next one (--publish), then sign with it and publish the last one.
 
 A policy denies requests, allows them without asking a person, or has a person asked in any case; without one a person
 is asked for everything:
@@ -50,6 +54,8 @@ interface ServeFlags extends CommonFlags {
   readonly policy?: string
   readonly grantex?: string
   readonly grantexDeveloper?: string[]
+  readonly grantexDirectory?: string
+  readonly insecureLocalWebhooks?: boolean
 }
 
 /** The command. */
@@ -69,6 +75,8 @@ export function serveCommand(context: CliContext): Command {
     .option('--client-header <name>', 'where a trusted proxy says whose request it is')
     .option('--grantex <uri>', "an RS256 key: answer Grantex's clients too, below /grantex")
     .option('--grantex-developer <id>', 'print a new API key of theirs, for once', several)
+    .option('--grantex-directory <id>', 'whose SCIM users are the people of this server')
+    .option('--insecure-local-webhooks', 'also send webhooks to this machine, and in the clear')
     .option('--sign-in <principal>', 'print a one-time link with which they can sign in', several)
     .addHelpText('after', HELP)
     .exitOverride()
@@ -90,10 +98,13 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
   const store = await run.backends.gatewayStore(flags.data)
   let grantex: Key | undefined
   let policy: ServedPolicy | undefined
+  const stop = new AbortController()
+  let sent: Promise<void> | undefined
   try {
     if (flags.policy !== undefined) policy = await servedPolicy(run, flags.policy)
     grantex = await grantexKey(run, flags)
     await makeOperator(run, flags.data, store)
+    const webhooks = grantex && await webhooksFor(run, flags, store)
     // With port 0 the name is known only once it listens.
     let answer: Gateway | undefined
     const server = await run.backends.serveHttp(
@@ -105,7 +116,10 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
     )
     const { issuer = server.url } = flags
     try {
-      const dialects = grantex === undefined ? [] : [grantexRoutes({ key: grantex })]
+      const { grantexDirectory: directory } = flags
+      const dialects = grantex === undefined
+        ? []
+        : [grantexRoutes({ key: grantex, webhooks, directory })]
       answer = gateway({
         issuer,
         key,
@@ -115,6 +129,7 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
         decide: policy?.decide,
         log: (event) => tell(run, event),
       })
+      sent = webhooks?.run(stop.signal)
       for (const developer of flags.grantexDeveloper ?? []) {
         const apiKey = await newGrantexKey(store, developer)
         run.terminal.err(`API key of ${printable(developer)} at ${issuer}/grantex: ${apiKey}\n`)
@@ -134,6 +149,8 @@ async function serve(run: Run, flags: ServeFlags): Promise<void> {
       await server.close()
     }
   } finally {
+    stop.abort()
+    await sent
     store.close()
     await key.close()
     await grantex?.close()
@@ -146,8 +163,34 @@ async function grantexKey(run: Run, flags: ServeFlags): Promise<Key | undefined>
   if (flags.grantex !== undefined) {
     return await (await run.keyring()).open(flags.grantex, { signal: run.signal })
   }
-  if (flags.grantexDeveloper === undefined) return undefined
-  throw new SignetError('usage_invalid', '--grantex-developer goes with --grantex')
+  const { grantexDeveloper, grantexDirectory, insecureLocalWebhooks } = flags
+  if ((grantexDeveloper ?? grantexDirectory ?? insecureLocalWebhooks) === undefined) {
+    return undefined
+  }
+  throw new SignetError(
+    'usage_invalid',
+    '--grantex-developer, --grantex-directory and --insecure-local-webhooks go with --grantex',
+  )
+}
+
+/** Webhooks of the dialect. What their secrets come from lies in a file that only its owner reads. */
+async function webhooksFor(
+  run: Run,
+  { data, insecureLocalWebhooks: insecureLoopback }: ServeFlags,
+  store: GatewayStore,
+): Promise<GrantexWebhooks> {
+  const path = `${data}/webhooks.key`
+  if (!await run.backends.exists(path)) {
+    const fresh = crypto.getRandomValues(new Uint8Array(32))
+    await run.backends.writeFile(path, utf8(`${toHex(fresh)}\n`), { mode: 0o600 })
+  }
+  return grantexWebhooks({
+    store,
+    key: fromHex(fromUtf8(await run.backends.readFile(path, 1024), path).trim(), path),
+    fetch: await run.backends.publicFetch({ insecureLoopback }),
+    insecureLoopback,
+    onFault: (error) => run.say(printable(String(error))),
+  })
 }
 
 /** The first operator's key, into a file that only its owner reads. */

@@ -14,6 +14,7 @@ import { consentRoutes } from './consent.ts'
 import { grantAdminRoutes } from './grants_admin.ts'
 import { introspectRoutes } from './introspect.ts'
 import { metadataRoutes } from './metadata.ts'
+import { extensible } from './extension.ts'
 import { errorPage } from './page.ts'
 import { codePrincipals, type PrincipalAuthenticator } from './principals.ts'
 import { errorBody, statusOf } from './problem.ts'
@@ -158,6 +159,7 @@ function worldOf(options: GatewayOptions, clients: WeakMap<Request, string>): Wo
     store,
     decide: options.decide ?? (() => ({ effect: 'ask' })),
     principals: options.principals ?? codePrincipals(store, issuer, now),
+    ...extensible(),
     ceilings: ceilingsOf(options.ceilings),
     now,
     count: (request, kind) => limit(clients.get(request) ?? '', kind, now()),

@@ -131,6 +131,7 @@ async function decided(c: RouteContext, world: World, id: string): Promise<Respo
       // A policy cannot give away what a named person was asked for.
       if (principalHint !== undefined && principalHint !== decision.principal) break
       const { principal, rule } = decision
+      await world.admit(principal, agent.tenant)
       const code = await approveRequest(world, stored, principal, 'policy', { rule })
       return redirectTo(world, record, { code })
     }

@@ -26,6 +26,7 @@ export const consentRoutes: Routes = (app, world) => {
     if (principal === undefined) return toSignIn(world, id)
     const { record } = await requestFor(world, id, principal)
     const agent = await activeAgent(world, record.agent)
+    await world.admit(principal.id, agent.tenant)
     return consentPage(record, agent, principal, await tokenOf(principal, id))
   })
   app.post('/consent/:id', async (c) => await decide(c, world))
@@ -54,6 +55,7 @@ async function decide(c: RouteContext, world: World): Promise<Response> {
     return redirectTo(world, stored.record, { error: 'access_denied' })
   }
   const agent = await activeAgent(world, stored.record.agent)
+  await world.admit(principal.id, agent.tenant)
   const tools = chosen(form, stored.record.tools)
   // Now it is known who decides, and what is left of it; and the policy may be another than it was.
   const final = { ...stored.record, tools, principalHint: principal.id }

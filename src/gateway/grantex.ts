@@ -14,10 +14,11 @@
  * - A log begun anew, and a fork, are findings that the operator sees.
  * - Scopes must be registered on the agent (422 `INVALID_SCOPES`), also at `/v1/authorize`.
  * - A developer's policy denies; it allows in the sandbox only.
- * - Session tokens of principals are no JWTs. Webhooks, SCIM, budgets and sign-up are not there.
+ * - Session tokens of principals are no JWTs. Budgets and sign-up are not there.
+ * - Webhooks are committed with what they tell of. Their secrets are not in the store.
+ * - A SCIM user who is not active, or was removed, is a principal who gets nothing, and whose grants are revoked.
  */
 import { isSignetError, SignetError } from '../errors.ts'
-import type { JsonObject } from '../json.ts'
 import type { Key, PublicKey } from '../keys/mod.ts'
 import { readBody } from './body.ts'
 import { digestOf, newSecret } from './ids.ts'
@@ -50,7 +51,29 @@ import {
   listPolicies,
 } from './grantex/policies.ts'
 import { exportEntries } from './grantex/export.ts'
+import { bundleRevoked, grantRevoked } from './grantex/events.ts'
+import { type Access, apiKeyId, callerOf, counter } from './grantex/caller.ts'
+import { admit } from './grantex/people.ts'
+import {
+  createUser,
+  deleteUser,
+  getUser,
+  listUsers,
+  patchUser,
+  replaceUser,
+  SCIM_TYPE,
+  scimError,
+  serviceConfig,
+} from './grantex/scim.ts'
+import { createScimToken, deleteScimToken, listScimTokens } from './grantex/scim_tokens.ts'
 import { syncOffline } from './grantex/sync.ts'
+import {
+  createWebhook,
+  deleteWebhook,
+  type GrantexWebhooks,
+  listDeliveries,
+  listWebhooks,
+} from './grantex/webhooks.ts'
 import { RateError } from './rate.ts'
 import type { GatewayStore } from './store.ts'
 import type { Routes, World } from './world.ts'
@@ -69,15 +92,16 @@ export interface GrantexOptions {
   readonly rate?: number | undefined
   /** A bundle with less than this part of its time left is renewed when it syncs. Default 0.2. */
   readonly renewBelow?: number | undefined
+  /** Tells of what happens; see `grantexWebhooks`. It must run, too. Default: no webhooks. */
+  readonly webhooks?: GrantexWebhooks | undefined
+  /** The developer whose SCIM users are the people of this whole server, and sign in or do not. Default: nobody's. */
+  readonly directory?: string | undefined
   /** Whoever asks for authority has approved it, and no person is asked. For tests only. */
   readonly insecureSandboxApproval?: boolean | undefined
 }
 
 /** Body of a request at most, as the original. */
 const MAX_BODY = 1024 * 1024
-const WINDOW = 60
-
-type Access = 'public' | 'key' | 'session'
 
 const ROUTES: readonly (readonly [string, string, Access, Handler])[] = [
   ['GET', '/health', 'public', health],
@@ -129,6 +153,20 @@ const ROUTES: readonly (readonly [string, string, Access, Handler])[] = [
   ['GET', '/v1/consent-bundles/:/revocation-status', 'key', revocationStatus],
   ['POST', '/v1/consent-bundles/:/refresh', 'key', refreshBundle],
   ['POST', '/v1/consent-bundles/:/revoke', 'key', revokeBundle],
+  ['POST', '/v1/webhooks', 'key', createWebhook],
+  ['GET', '/v1/webhooks', 'key', listWebhooks],
+  ['DELETE', '/v1/webhooks/:', 'key', deleteWebhook],
+  ['GET', '/v1/webhooks/:/deliveries', 'key', listDeliveries],
+  ['POST', '/v1/scim/tokens', 'key', createScimToken],
+  ['GET', '/v1/scim/tokens', 'key', listScimTokens],
+  ['DELETE', '/v1/scim/tokens/:', 'key', deleteScimToken],
+  ['GET', '/scim/v2/ServiceProviderConfig', 'public', serviceConfig],
+  ['POST', '/scim/v2/Users', 'scim', createUser],
+  ['GET', '/scim/v2/Users', 'scim', listUsers],
+  ['GET', '/scim/v2/Users/:', 'scim', getUser],
+  ['PUT', '/scim/v2/Users/:', 'scim', replaceUser],
+  ['PATCH', '/scim/v2/Users/:', 'scim', patchUser],
+  ['DELETE', '/scim/v2/Users/:', 'scim', deleteUser],
 ]
 
 /** Makes an API key for a developer. Shown once; it is kept as its digest. Errors: `usage_invalid`. */
@@ -142,12 +180,14 @@ export async function newGrantexKey(
   }
   const secret = newSecret('gx_live_')
   const value = { tenant: developer, createdAt: now }
-  const record = { id: keyId(await digestOf(secret)), keys: [`grantex:keys:${developer}`], value }
+  const record = {
+    id: apiKeyId(await digestOf(secret)),
+    keys: [`grantex:keys:${developer}`],
+    value,
+  }
   await store.commit([{ put: 'document', record, version: 0 }])
   return secret
 }
-
-const keyId = (digest: string) => `grantex:key:${digest}`
 
 /** The dialect, for `dialects` of the gateway. Errors, when that is built: `usage_invalid`, `algorithm_mismatch`. */
 export function grantexRoutes(options: GrantexOptions): Routes {
@@ -166,13 +206,20 @@ function face(
 ): (request: Request, noted: { readonly requestId: string; error: unknown }) => Promise<Response> {
   const { rate = 600 } = options
   const dialect = dialectOf(world, options, path)
+  world.extend({
+    admit: (principal, tenant) => admit(world.store, options.directory, principal, tenant),
+    grantEnded: (grant, hasDescendants) => grantRevoked(dialect, grant, hasDescendants),
+    bundleEnded: (bundle) => bundleRevoked(dialect, bundle),
+  })
   const count = counter(rate, world)
   return async (request, noted) => {
     const { pathname, searchParams } = new URL(request.url)
-    const headers = new Headers({ 'content-type': 'application/json', 'cache-control': 'no-store' })
+    const isScim = pathname.startsWith(`${path}/scim/`)
+    const type = isScim ? SCIM_TYPE : 'application/json'
+    const headers = new Headers({ 'content-type': type, 'cache-control': 'no-store' })
     try {
       const found = routeOf(request.method, pathname.slice(path.length))
-      const caller = await callerOf(world, request, found.access)
+      const caller = await callerOf(dialect, request, found.access)
       if (caller.id !== '') count(caller.id, headers)
       const body = await readBody(request, MAX_BODY)
       const { tenant, principal } = caller
@@ -182,7 +229,12 @@ function face(
     } catch (error) {
       if (error instanceof RateError) headers.set('retry-after', String(error.retryAfter))
       if (!(error instanceof Refusal)) noted.error = error // for the operator's log
-      return respond(refused(error, noted.requestId), headers)
+      const { status, code, message, more } = refusalOf(error)
+      if (isScim && status === 401) headers.set('www-authenticate', 'Bearer') // RFC 7644 §2
+      const body = isScim
+        ? scimError(status, code, message)
+        : { message, code, requestId: noted.requestId, ...more }
+      return respond({ status, body }, headers)
     }
   }
 }
@@ -206,6 +258,8 @@ function dialectOf(world: World, options: GrantexOptions, path: string): Dialect
     isSandbox: options.insecureSandboxApproval === true,
     maxDepth: Math.min(maxDepth, world.ceilings.maxDepth),
     renewBelow,
+    webhooks: options.webhooks,
+    directory: options.directory,
   }
 }
 
@@ -228,80 +282,26 @@ function routeOf(method: string, path: string): Found {
   throw new Refusal(404, 'NOT_FOUND', 'there is nothing here')
 }
 
-interface Caller {
-  readonly id: string
-  readonly tenant: string
-  readonly principal: string
+function refusalOf(error: unknown): Refusal {
+  if (error instanceof Refusal) return error
+  if (isSignetError(error, 'rate_limited')) {
+    return new Refusal(429, 'RATE_LIMITED', `Rate limit exceeded; ${error.remedy ?? ''}`)
+  }
+  if (isSignetError(error, 'too_large')) return new Refusal(413, 'PAYLOAD_TOO_LARGE', error.message)
+  if (isSignetError(error, 'store_conflict')) {
+    return new Refusal(409, 'CONFLICT', 'somebody else changed it at the same time')
+  }
+  return new Refusal(500, 'INTERNAL_ERROR', 'the server failed')
 }
 
-/** Who calls: the developer of a key, or the principal of a session. A session is no key and a key no session. */
-async function callerOf(world: World, request: Request, access: Access): Promise<Caller> {
-  if (access === 'public') {
-    world.count(request, 'read')
-    return { id: '', tenant: '', principal: '' }
-  }
-  const unknown = () => {
-    world.count(request, 'operator') // whoever guesses does not guess fast
-    return new Refusal(401, 'UNAUTHORIZED', 'the API key or session is not known')
-  }
-  const [, secret] = /^bearer +([\x21-\x7e]{16,512})$/i.exec(
-    request.headers.get('authorization') ?? '',
-  ) ?? []
-  if (secret === undefined) throw unknown()
-  const digest = await digestOf(secret)
-  const id = access === 'key' ? keyId(digest) : `grantex:session:${digest}`
-  const value = (await world.store.records.get('document', id))?.record.value
-  const { tenant, principal = '', expiresAt = Infinity, revokedAt } = value ?? {}
-  if (typeof tenant !== 'string' || typeof principal !== 'string' || revokedAt !== undefined) {
-    throw unknown()
-  }
-  if (!(Number(expiresAt) > world.now())) throw unknown()
-  return { id, tenant, principal }
-}
-
-/** Counts requests in windows of a minute, by key, in this process. Sets the headers of the original. */
-function counter(rate: number, { now }: World): (id: string, headers: Headers) => void {
-  const counts = new Map<string, number>()
-  let window = 0
-  return (id, headers) => {
-    const current = Math.floor(now() / WINDOW)
-    if (current !== window) {
-      counts.clear()
-      window = current
-    }
-    const used = (counts.get(id) ?? 0) + 1
-    counts.set(id, used)
-    const reset = Math.max(1, (current + 1) * WINDOW - now())
-    headers.set('x-ratelimit-limit', String(rate))
-    headers.set('x-ratelimit-remaining', String(Math.max(0, rate - used)))
-    headers.set('x-ratelimit-reset', String(reset))
-    if (used <= rate) return
-    headers.set('retry-after', String(reset))
-    throw new Refusal(429, 'RATE_LIMIT_EXCEEDED', `Rate limit exceeded, retry in ${reset} seconds`)
-  }
-}
-
-function refused(error: unknown, requestId: string): Answer {
-  const [status, code, message, more]: [number, string, string, JsonObject] =
-    error instanceof Refusal
-      ? [error.status, error.code, error.message, error.more]
-      : isSignetError(error, 'rate_limited')
-      ? [429, 'RATE_LIMITED', `Rate limit exceeded; ${error.remedy ?? ''}`, {}]
-      : isSignetError(error, 'too_large')
-      ? [413, 'PAYLOAD_TOO_LARGE', error.message, {}]
-      : isSignetError(error, 'store_conflict')
-      ? [409, 'CONFLICT', 'somebody else changed it at the same time', {}]
-      : [500, 'INTERNAL_ERROR', 'the server failed', {}]
-  return { status, body: { message, code, requestId, ...more } }
-}
-
-function respond({ status, body, type, policy }: Answer, headers: Headers): Response {
+function respond({ status, body, type, policy, location }: Answer, headers: Headers): Response {
   if (body === undefined) {
     headers.delete('content-type')
     return new Response(null, { status, headers })
   }
   if (type !== undefined) headers.set('content-type', type)
   if (policy !== undefined) headers.set('content-security-policy', policy)
+  if (location !== undefined) headers.set('location', location)
   return new Response(typeof body === 'string' ? body : JSON.stringify(body), { status, headers })
 }
 

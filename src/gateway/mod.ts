@@ -67,3 +67,7 @@ export {
   type Stored,
 } from './store.ts'
 export { type GrantexOptions, grantexRoutes, newGrantexKey } from './grantex.ts'
+export { type GrantexWebhooks, grantexWebhooks, type WebhookOptions } from './grantex/webhooks.ts'
+export type { Delivery, Fetch } from './delivery.ts'
+export type { Extension } from './extension.ts'
+export { isLoopbackAddress, isPublicAddress } from './target.ts'

@@ -22,7 +22,10 @@ export const signInRoutes: Routes = (app, world) => {
     checkOrigin(world, c.req.raw)
     const fields = await readForm(c.req.raw)
     const back = field(fields, 'back') ?? ''
-    const cookie = await signIn(world.store, field(fields, 'code')?.trim() ?? '', world.now())
+    const code = field(fields, 'code')?.trim() ?? ''
+    const principal = await principalOfCode(world.store, code, world.now())
+    if (principal !== undefined) await world.admit(principal)
+    const cookie = await signIn(world.store, code, world.now())
     if (cookie === undefined) {
       throw new SignetError('unauthenticated', 'the code is unknown, used up or too old', {
         remedy: 'ask the operator for a new one',

@@ -69,14 +69,19 @@ export async function revokeGrant(world: World, id: string, reason: string): Pro
   const grants = await retrying(async () => {
     const root = await existing(world.store.records, 'grant', id)
     const all = await withDescendants(world, root)
-    await commitAll(world, all.map(({ record }) => invalid(record)))
+    await commitAll(world, all.map(({ record }) => [invalid(record)]))
     const live = all.filter(({ record }) => record.status === 'active')
+    const parents = new Set(all.map(({ record }) => record.parent))
     await commitAll(
       world,
-      live.flatMap(({ record, version }): Change[] => [
-        { put: 'grant', record: { ...record, ...end }, version },
-        invalid(record), // an agent was perhaps resumed in between
-      ]),
+      await Promise.all(live.map(async ({ record, version }): Promise<Change[]> => {
+        const ended = { ...record, ...end }
+        return [
+          { put: 'grant', record: ended, version },
+          invalid(record), // an agent was perhaps resumed in between
+          ...await world.grantEnded(ended, parents.has(record.id)),
+        ]
+      })),
     )
     return { all, live }
   })
@@ -113,8 +118,9 @@ export async function revokeBundle(
     const found = await existing(world.store.records, 'bundle', id)
     if (found.record.status === 'revoked') return found.record
     const end = { status: 'revoked', revokedAt: world.now(), reason } as const
-    await world.store.commit(bundleEnd(found, end))
-    return { ...found.record, ...end }
+    const ended = { ...found.record, ...end }
+    await world.store.commit([...bundleEnd(found, end), ...await world.bundleEnded(ended)])
+    return ended
   })
 }
 
@@ -127,10 +133,10 @@ export type SuspendedBy = 'operator' | 'tenant'
  */
 export async function suspendAgent(world: World, id: string, by: SuspendedBy): Promise<void> {
   await retrying(async () => {
-    const changes: Change[] = [await agentChange(world, id, 'suspended', by)]
+    const changes: Change[][] = [[await agentChange(world, id, 'suspended', by)]]
     for (const { place, status } of await grantsOf(world, id)) {
       if (status === 'revoked') continue
-      changes.push({ status: place.list, index: place.index, value: 2 })
+      changes.push([{ status: place.list, index: place.index, value: 2 }])
     }
     await commitAll(world, changes)
   })
@@ -200,13 +206,14 @@ async function grantsOf(world: World, agent: string): Promise<GrantRecord[]> {
 }
 
 /**
- * Commits in one step where the store can, else in parts from the front. The root, or the agent, comes first; once it is
- * committed nothing below it counts, and doing it again goes on where it was broken off.
+ * Commits in one step where the store can, else in parts from the front; what is in one group is never parted. The root,
+ * or the agent, comes first; once it is committed nothing below it counts, and doing it again goes on where it was broken
+ * off.
  */
-async function commitAll(world: World, changes: readonly Change[]): Promise<void> {
+async function commitAll(world: World, changes: readonly (readonly Change[])[]): Promise<void> {
   if (changes.length === 0) return
   try {
-    await world.store.commit(changes)
+    await world.store.commit(changes.flat())
   } catch (error) {
     if (!isSignetError(error, 'too_large') || changes.length === 1) throw error
     const middle = Math.ceil(changes.length / 2)

@@ -61,11 +61,13 @@ async function redeem(world: World, form: Form, holder: PublicKey): Promise<Resp
     if (record.status !== 'approved') return await reused(world, stored, holder)
     if (!((record.codeExpires ?? 0) > world.now())) throw refused()
     const { agent, keep } = await agentToGrant(world, record.agent)
+    const admitted = await world.admit(record.principal!, agent.tenant)
     const origin = { agent: agent.id, principal: record.principal!, request: record.id }
     const grant = await newGrant(world, origin, askedOf(record), holder)
     const bundle = await newBundle(world, grant, holder)
     await world.store.commit([
       keep,
+      ...admitted,
       { put: 'request', record: { ...record, status: 'redeemed', grant: grant.id }, version },
       { put: 'grant', record: grant, version: 0 },
       { put: 'bundle', record: bundle, version: 0 },

@@ -2,11 +2,12 @@
 import type { ReceivedRequest, VerifiedRequest } from '../envelope/mod.ts'
 import type { JsonObject } from '../json.ts'
 import type { Key, PublicKey } from '../keys/mod.ts'
+import type { Extension } from './extension.ts'
 import type { PrincipalAuthenticator } from './principals.ts'
 import type { RateClass } from './rate.ts'
-import type { AgentRecord, Asked, RequestRecord } from './records.ts'
+import type { AgentRecord, Asked, BundleRecord, GrantRecord, RequestRecord } from './records.ts'
 import type { Router } from './router.ts'
-import type { GatewayStore } from './store.ts'
+import type { Change, GatewayStore } from './store.ts'
 
 /** What a policy says to a request for authority; `rule` names what in it decided. */
 export type PolicyDecision =
@@ -83,6 +84,17 @@ export interface World {
   readonly principals: PrincipalAuthenticator
   /** What is given at most. */
   readonly ceilings: Ceilings
+  /** Gives a dialect its say; while the gateway is built. */
+  extend(extension: Extension): void
+  /**
+   * What to commit along with whatever a principal gets, so that they are not barred in between. Errors:
+   * `policy_denied` if they are barred. `tenant` is that of the agent; undefined: of none.
+   */
+  admit(principal: string, tenant?: string): Promise<readonly Change[]>
+  /** What to commit along with the end of a grant, and what of those made out of it ends too. */
+  grantEnded(grant: GrantRecord, hasDescendants: boolean): Promise<readonly Change[]>
+  /** What to commit along with the end of a bundle. */
+  bundleEnded(bundle: BundleRecord): Promise<readonly Change[]>
   /** The clock, whole seconds since 1970. */
   now(): number
   /** Counts a request against the rate of its class. */

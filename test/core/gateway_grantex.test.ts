@@ -2,11 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ALGORITHMS } from '../../src/algorithms.ts'
 import {
-  type Decide,
   digestOf,
-  type GatewayOptions,
   type GatewayStore,
-  type GrantexOptions,
   grantexRoutes,
   memoryGatewayStore,
   newGrantexKey,
@@ -23,8 +20,24 @@ import {
   verifyGrantexToken,
   writeGrantexEntry,
 } from '../../src/interop/grantex/mod.ts'
-import { generateKey, type Key, readPrivateKey } from '../../src/keys/mod.ts'
-import rsaJwk from '../vectors/rsa_2048.json' with { type: 'json' }
+import { generateKey, type Key } from '../../src/keys/mod.ts'
+import {
+  allowAll,
+  asks,
+  BASE,
+  bundleFor,
+  call,
+  type Face,
+  face,
+  good,
+  newAgent,
+  newBundle,
+  refused,
+  rsa,
+  SCOPES,
+  tokenOf,
+  VERIFIER,
+} from './_grantex_face.ts'
 import {
   approve,
   asDevice,
@@ -40,103 +53,11 @@ import {
   parFields,
   postForm,
   REDIRECT,
-  type Scene,
   scene,
   session,
   signedForm,
   tokenFields,
 } from './_gateway.ts'
-
-const rsa = await readPrivateKey(JSON.stringify(rsaJwk.jwk), { insecureClearKey: true })
-const BASE = `${ISSUER}/grantex`
-const SCOPES = ['calendar:read', 'mail:send']
-const VERIFIER = 'v'.repeat(43)
-
-interface Face extends Scene {
-  readonly apiKey: string
-}
-
-// deno-lint-ignore no-explicit-any -- whatever the server says
-type Told = { status: number; body: any; headers: Headers }
-
-const allowAll: Decide = ({ principalHint }) =>
-  principalHint === undefined ? { effect: 'ask' } : { effect: 'allow', principal: principalHint }
-
-async function face(
-  options: Partial<GrantexOptions> = {},
-  decide?: Decide,
-  more: Partial<GatewayOptions> = {},
-): Promise<Face> {
-  const dialects = [grantexRoutes({ rate: 100_000, ...options, key: rsa })]
-  const at = await scene({ dialects, ...(decide === undefined ? {} : { decide }), ...more })
-  return Object.assign(at, { apiKey: await newGrantexKey(at.store, 'dev_one', NOW) })
-}
-
-async function call(
-  at: Face,
-  method: string,
-  path: string,
-  body?: unknown,
-  key: string = at.apiKey,
-): Promise<Told> {
-  const text = typeof body === 'string' || body === undefined ? body : JSON.stringify(body)
-  const headers: Record<string, string> = { 'content-type': 'application/json' }
-  if (key !== '') headers.authorization = `Bearer ${key}`
-  const request = new Request(BASE + path, {
-    method,
-    headers,
-    ...(text === undefined ? {} : { body: text }),
-  })
-  const answer = await at.fetch(request)
-  const said = await answer.text()
-  const isJson = answer.headers.get('content-type') === 'application/json'
-  return { status: answer.status, body: isJson ? JSON.parse(said) : said, headers: answer.headers }
-}
-
-async function good(told: Promise<Told>, status = 200): Promise<Told['body']> {
-  const { status: got, body } = await told
-  assert.equal(got, status, JSON.stringify(body))
-  return body
-}
-
-/** Refused with this status and code, in the form of the dialect. */
-async function refused(told: Promise<Told>, status: number, code: string): Promise<Told['body']> {
-  const { status: got, body } = await told
-  assert.deepEqual([got, body.code], [status, code], JSON.stringify(body))
-  assert.equal(typeof body.message, 'string')
-  assert.match(body.requestId, /^[0-9a-f-]{36}$/)
-  return body
-}
-
-const newAgent = async (at: Face, more = {}): Promise<string> =>
-  (await good(
-    call(at, 'POST', '/v1/agents', {
-      ...{ name: 'Pi', scopes: SCOPES, redirectUris: [REDIRECT] },
-      ...more,
-    }),
-    201,
-  )).agentId
-
-const asks = (agentId: string, more = {}) => ({
-  ...{ agentId, principalId: 'alice', scopes: SCOPES, expiresIn: '1h' },
-  ...more,
-})
-
-/** A token, in the sandbox or where a policy allows it. */
-async function tokenOf(at: Face, agentId: string, more = {}): Promise<Told['body']> {
-  const { code } = await good(call(at, 'POST', '/v1/authorize', asks(agentId, more)), 201)
-  return await good(call(at, 'POST', '/v1/token', { code, agentId }), 201)
-}
-
-const bundleFor = (agentId: string, more = {}) => ({
-  ...{ agentId, userId: 'alice', scopes: SCOPES, offlineTTL: '72h' },
-  ...more,
-})
-
-const newBundle = async (at: Face, agentId: string, more = {}): Promise<GrantexBundle> =>
-  parseGrantexBundle(JSON.stringify(
-    await good(call(at, 'POST', '/v1/consent-bundles', bundleFor(agentId, more)), 201),
-  ))
 
 async function entries(
   bundle: GrantexBundle,

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type KvDatabase, kvGatewayStore } from '../../backends/gateway_kv.ts'
 import { isSignetError } from '../../src/errors.ts'
+import { delivery } from '../../src/gateway/delivery.ts'
+import { enqueue } from '../../src/gateway/outbox.ts'
 import { gatewayStoreSuite } from '../suites/gateway_store_suite.ts'
 
 type Kv = KvDatabase & { close(): void }
@@ -42,6 +44,43 @@ test('the Deno KV store keeps values of any length, and refuses what is too much
     (error) => isSignetError(error, 'too_large'),
   )
   assert.equal(await store.logs.size('l'), 1)
+  kv.close()
+})
+
+test('the Deno KV store holds the outbox: thirty messages in one commit, retries, none twice', async () => {
+  const kv = opened.pop()!
+  const store = kvGatewayStore(kv)
+  let now = 1_790_000_000
+  const hooks = Array.from({ length: 10 }, (_, i) => `h${i}`)
+  const url = 'https://hooks.example/'
+  const changes = hooks.flatMap((hook) =>
+    [1, 2, 3].flatMap((i) =>
+      enqueue({ hook, owner: hook, event: `e${i}`, type: 'x', body: `${hook} ${i}`, url }, now)
+    )
+  )
+  assert.equal(changes.length, 60)
+  await store.commit(changes)
+  const sent: string[] = []
+  const carrier = () =>
+    delivery({
+      store,
+      prepare: ({ body }) => Promise.resolve(new Request(url, { method: 'POST', body })),
+      async fetch(request) {
+        const body = await request.text()
+        const isFirst = !sent.includes(body)
+        sent.push(body)
+        return new Response(null, { status: isFirst && body.endsWith('2') ? 500 : 200 })
+      },
+      now: () => now,
+      ...{ attempts: 3, retryAfter: 30, timeout: 10 },
+    })
+  await Promise.all([carrier().deliverDue(), carrier().deliverDue()])
+  await carrier().deliverDue()
+  assert.equal(sent.length, 30)
+  now += 30
+  assert.equal(await carrier().deliverDue(), 10)
+  assert.equal(sent.length, 40)
+  assert.deepEqual(await store.records.list('document', { key: 'outbox:due' }), [])
   kv.close()
 })
 

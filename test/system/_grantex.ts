@@ -2,7 +2,7 @@
  * Grantex's own clients. That of npm is a dependency of the tests; that of PyPI is run by the Python that
  * `SIGNET_GRANTEX_PYTHON` names. Where that is absent tests are skipped with the reason, and fail if `CI=true`.
  */
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import process from 'node:process'
 import { test } from 'node:test'
@@ -38,6 +38,54 @@ export function runPython<T>(script: string, input: unknown): T {
   if (error) throw error
   if (status !== 0) throw new Error(`python ended with ${status}: ${stderr}`)
   return JSON.parse(stdout)
+}
+
+/** A script that runs, and is talked to: a line of JSON in, a line of JSON out. */
+export interface Talking {
+  /** Says something; what it answers. */
+  // deno-lint-ignore no-explicit-any -- whatever it says
+  say(value: unknown): Promise<any>
+  /** Waits until it has ended well. */
+  end(): Promise<void>
+}
+
+/** Starts a script with the Python clients. */
+export function startPython(script: string): Talking {
+  const child = spawn(python!, ['-c', script], { env: { ...process.env, PYTHONUTF8: '1' } })
+  let [out, err] = ['', '']
+  child.stderr.setEncoding('utf8').on('data', (text) => err += text)
+  const ended = new Promise<void>((resolve, reject) => {
+    child.once('close', (code) => {
+      if (code === 0) resolve()
+      else reject(new Error(`python ended with ${code}: ${err}`))
+    })
+  })
+  ended.catch(() => {}) // whoever waits hears of it
+  child.stdout.setEncoding('utf8')
+  const failed = new Promise<never>((_, reject) => ended.catch(reject))
+  failed.catch(() => {})
+  return {
+    async say(value) {
+      child.stdin.write(`${JSON.stringify(value)}\n`)
+      const told = new Promise<string>((resolve) => {
+        const take = (text: string) => {
+          out += text
+          const end = out.indexOf('\n')
+          if (end < 0) return
+          child.stdout.off('data', take)
+          const first = out.slice(0, end)
+          out = out.slice(end + 1)
+          resolve(first)
+        }
+        child.stdout.on('data', take)
+      })
+      return JSON.parse(await Promise.race([told, failed]))
+    },
+    async end() {
+      child.stdin.end()
+      await ended
+    },
+  }
 }
 
 /** The Python client's program, for what takes longer than a moment. */

@@ -5,13 +5,15 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sqliteGatewayStore } from '../../backends/gateway_sqlite.ts'
-import { type GrantexOptions, newGrantexKey } from '../../src/gateway/mod.ts'
+import { type GrantexOptions, newGrantexKey, type WebhookOptions } from '../../src/gateway/mod.ts'
 import { toPem } from '../../src/keys/mod.ts'
 import { sameRuntime } from './_temp.ts'
 
 /** How a server is to be. */
 export interface ServerSettings {
   readonly options?: Partial<GrantexOptions>
+  /** Of webhooks. Without it none is sent. */
+  readonly webhooks?: Partial<WebhookOptions>
   readonly allow?: readonly string[]
   readonly deny?: readonly string[]
 }
@@ -62,9 +64,9 @@ export async function withServer(
   const apiKey = await newGrantexKey(store, 'dev_acceptance')
   store.close()
   const port = await freePort()
-  const { options = {}, allow = [], deny = [] } = settings
+  const { options = {}, webhooks, allow = [], deny = [] } = settings
   const given = JSON.stringify({
-    ...{ database, port, options, allow, deny },
+    ...{ database, port, options, webhooks, allow, deny },
     ...{ rsa: await newPem(RSA), ed25519: await newPem({ name: 'Ed25519' }) },
   })
   const base = `http://127.0.0.1:${port}/grantex`

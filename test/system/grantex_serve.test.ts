@@ -1,5 +1,7 @@
 /** The real client against `signet serve` as it comes: no sandbox, no policy; a person is asked. */
 import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { test } from 'node:test'
@@ -9,21 +11,29 @@ import {
   createOfflineVerifier,
   syncAuditLog,
 } from '@grantex/gemma'
+import { sqliteGatewayStore } from '../../backends/gateway_sqlite.ts'
 import { digestOf } from '../../src/gateway/mod.ts'
+import { enqueue } from '../../src/gateway/outbox.ts'
+import { type Received, withReceiver } from './_receiver.ts'
 import { makeIssuer, startServer } from './_serve.ts'
 import { inFolder, signet } from './_signet.ts'
 
 const REDIRECT = 'https://app.example/cb'
 const VERIFIER = 'v'.repeat(43)
 
-test('signet serve refuses an API key without the dialect, and a key that is not RS256', () =>
+test('signet serve refuses flags of the dialect without it, and a key that is not RS256', () =>
   inFolder((folder) => {
     makeIssuer(folder)
     const serve = (...more: string[]) => {
       const key = ['--key', 'issuer.pem', '--insecure-clear-key', '--listen', '127.0.0.1:0']
       return signet(folder, 'serve', '--data', 'data', ...key, ...more).code
     }
-    assert.equal(serve('--grantex-developer', 'dev_me'), 1)
+    for (
+      const flags of [
+        ...[['--grantex-developer', 'dev_me'], ['--grantex-directory', 'dev_me']],
+        ['--insecure-local-webhooks'],
+      ]
+    ) assert.equal(serve(...flags), 1, flags[0])
     assert.equal(serve('--grantex', 'issuer.pem'), 3)
   }))
 
@@ -102,3 +112,78 @@ test('a person consents on the page of signet serve, then the real client gets i
       await server.kill()
     }
   }))
+
+test('signet serve sends webhooks over its restarts, with a key that only its owner reads', {
+  timeout: 120_000,
+}, () =>
+  inFolder((folder) =>
+    withReceiver(async (receiver) => {
+      makeIssuer(folder)
+      const rsa = ['--key', 'rsa.pem', '--algorithm', 'RS256', '--insecure-clear-key']
+      assert.equal(signet(folder, 'keys', 'new', ...rsa).code, 0)
+      const dialect = ['--grantex', 'rsa.pem', '--grantex-directory', 'dev_me']
+      let server = await startServer(folder, 0, ...dialect, '--grantex-developer', 'dev_me')
+      try {
+        const keyFile = join(folder, 'data', 'webhooks.key')
+        const key = readFileSync(keyFile, 'utf8')
+        assert.match(key, /^[0-9a-f]{64}\n$/)
+        assert.equal(statSync(keyFile).mode & 0o777, 0o600)
+        let apiKey = ''
+        for (let left = 100; left > 0 && apiKey === ''; left--) {
+          apiKey = /: (gx_live_[\w-]+)/.exec(server.said())?.[1] ?? ''
+          await wait(50)
+        }
+        const call = async (method: string, path: string, body?: object, secret = apiKey) =>
+          await fetch(`${server.issuer}/grantex${path}`, {
+            method,
+            headers: { authorization: `Bearer ${secret}` },
+            ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+          })
+        const hook = { url: receiver.url, events: ['consent_bundle.created', 'grant.revoked'] }
+        assert.equal((await call('POST', '/v1/webhooks', hook)).status, 400)
+        assert.equal(await server.stop(), 0)
+
+        const { port } = new URL(server.issuer)
+        server = await startServer(folder, Number(port), ...dialect, '--insecure-local-webhooks')
+        assert.equal(readFileSync(keyFile, 'utf8'), key)
+        const { id, secret } = await (await call('POST', '/v1/webhooks', hook)).json()
+        // What there is to tell of without a person: a grant that the gateway's database got otherwise.
+        const store = sqliteGatewayStore(join(folder, 'data', 'gateway.db'))
+        const given = { hook: id, owner: 'dev_me', event: 'evt_1', type: 'grant.revoked' }
+        const now = Math.floor(Date.now() / 1000)
+        await store.commit(enqueue({ ...given, body: '{"id":"evt_1"}', url: receiver.url }, now))
+        store.close()
+        await receiver.until(() => receiver.got.length === 1)
+        const [{ headers, body }] = receiver.got as [Received]
+        const signed = `${headers['x-grantex-timestamp']}.${body}`
+        const mac = createHmac('sha256', secret).update(signed).digest('hex')
+        assert.equal(headers['x-grantex-signature-v2'], `sha256=${mac}`)
+
+        // The developer's users are this server's people.
+        const made = await call('POST', '/v1/scim/tokens', { label: 'idp' })
+        const { token } = await made.json()
+        const user = { userName: 'alice', active: false }
+        assert.equal((await call('POST', '/scim/v2/Users', user, token)).status, 201)
+        const codes = await fetch(`${server.issuer}/admin/sign-in-codes`, {
+          method: 'POST',
+          headers: {
+            authorization: `Bearer ${server.operator}`,
+            'content-type': 'application/json',
+          },
+          body: JSON.stringify({ principal: 'alice' }),
+        })
+        const { code } = await codes.json()
+        const entered = await fetch(`${server.issuer}/sign-in`, {
+          method: 'POST',
+          redirect: 'manual',
+          headers: { 'content-type': 'application/x-www-form-urlencoded' },
+          body: new URLSearchParams({ code }).toString(),
+        })
+        await entered.body?.cancel()
+        assert.deepEqual([entered.status, entered.headers.get('set-cookie')], [403, null])
+        assert.equal(await server.stop(), 0)
+      } finally {
+        await server.kill()
+      }
+    })
+  ))

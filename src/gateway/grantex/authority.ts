@@ -4,20 +4,14 @@ import { newId } from '../ids.ts'
 import type { AgentRecord, Asked, GrantRecord } from '../records.ts'
 import type { Change, Stored } from '../store.ts'
 import { type Dialect, notFound, scopesOf } from './call.ts'
+import { grantCreated, type Happening, tokenIssued, told } from './events.ts'
+import { extraOf } from './grant_extra.ts'
+import { admitted } from './people.ts'
 
 /** The list that the grants of the dialect have their places in. Their tokens do not name it: they cannot. */
 const LIST = 'grantex'
 /** How long a token stays good online once a newer one was fetched. */
 const GRACE = 300
-
-/** What the dialect keeps with a grant. */
-export interface GrantExtra {
-  readonly [name: string]: string | number | undefined
-  readonly dialect: 'grantex'
-  readonly developer: string
-  readonly depth: number
-  readonly parentAgent?: string | undefined
-}
 
 /** What the dialect keeps with an agent. */
 export function didOf(agent: AgentRecord | string): string {
@@ -35,11 +29,6 @@ export async function agentOf(
   const isTheirs = found?.record.tenant === tenant && found.record.extra?.dialect === 'grantex'
   if (!isTheirs || isActive && found.record.status !== 'active') throw notFound('Agent')
   return found
-}
-
-/** The dialect's part of a grant; undefined for a grant that is not of the dialect. */
-export function extraOf(grant: GrantRecord): GrantExtra | undefined {
-  return grant.extra?.dialect === 'grantex' ? grant.extra as unknown as GrantExtra : undefined
 }
 
 /** A grant of the caller, 404 if there is none. */
@@ -78,10 +67,11 @@ export interface Issued {
   readonly changes: readonly Change[]
 }
 
-/** A new grant with its first token. */
+/** A new grant with its first token. Errors: 403 `PRINCIPAL_INACTIVE`. */
 export async function newGrant(dialect: Dialect, given: NewGrant): Promise<Issued> {
   const now = dialect.world.now()
   const { parent, isPart = false } = given
+  const kept = await admitted(dialect, given.principal, given.developer)
   const depth = parent === undefined ? 0 : (extraOf(parent)?.depth ?? 0) + (isPart ? 0 : 1)
   const bare: GrantRecord = {
     id: newId('grnt_', now * 1000),
@@ -105,19 +95,32 @@ export async function newGrant(dialect: Dialect, given: NewGrant): Promise<Issue
     },
   }
   const { tokenExpiresAt, bundle } = given
-  return await newToken(dialect, { record: bare, version: 0 }, tokenExpiresAt, bundle)
+  const stored = { record: bare, version: 0 }
+  const made = await issue(dialect, stored, tokenExpiresAt, bundle, [grantCreated(bare)])
+  return { ...made, changes: [...made.changes, ...kept] }
 }
 
 /** A new token of a grant, good until `expiresAt` at most, and as long as the bundle that it is for. */
 export async function newToken(
   dialect: Dialect,
-  { record: grant, version }: Stored<GrantRecord>,
-  expiresAt: number = grant.expiresAt,
+  stored: Stored<GrantRecord>,
+  expiresAt?: number,
   bundle?: string,
+): Promise<Issued> {
+  return await issue(dialect, stored, expiresAt, bundle, [])
+}
+
+async function issue(
+  dialect: Dialect,
+  { record: grant, version }: Stored<GrantRecord>,
+  until: number = grant.expiresAt,
+  bundle: string | undefined,
+  happened: readonly Happening[],
 ): Promise<Issued> {
   const now = dialect.world.now()
   const extra = extraOf(grant)!
   const jti = newId('tok_', now * 1000)
+  const expiresAt = Math.min(until, grant.expiresAt)
   const token = await mintGrantexToken({
     issuer: dialect.base,
     principal: grant.principal,
@@ -128,7 +131,7 @@ export async function newToken(
     grant: grant.id,
     id: jti,
     issuedAt: now,
-    expiresAt: Math.min(expiresAt, grant.expiresAt),
+    expiresAt,
     parentAgent: extra.parentAgent,
     parentGrant: extra.depth === 0 ? undefined : grant.parent,
     depth: extra.depth,
@@ -142,6 +145,7 @@ export async function newToken(
     changes: [
       { put: 'grant', record: issued, version },
       { put: 'document', record: known, version: 0 },
+      ...await told(dialect, extra.developer, [...happened, tokenIssued(issued, jti, expiresAt)]),
     ],
   }
 }

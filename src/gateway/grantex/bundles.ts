@@ -14,7 +14,8 @@ import {
   revokeGrant as endGrant,
 } from '../standing.ts'
 import { everyRecord, retrying, type Stored } from '../store.ts'
-import { agentOf, extraOf, type Issued, newGrant, newToken, supersede } from './authority.ts'
+import { agentOf, type Issued, newGrant, newToken, supersede } from './authority.ts'
+import { extraOf } from './grant_extra.ts'
 import {
   type Answer,
   askedFor,
@@ -31,6 +32,8 @@ import {
 } from './call.ts'
 import { bundleExtra, bundleOf } from './bundle_record.ts'
 import { checkScopes } from './consent.ts'
+import { told } from './events.ts'
+import { admitted } from './people.ts'
 import { isAllowedByPolicy } from './policies.ts'
 
 const REVOKED = 'revoked by the developer'
@@ -57,6 +60,7 @@ export async function createBundle(call: Call): Promise<Answer> {
   if (seconds > MOST_OFFLINE) throw new Refusal(422, 'INVALID_TTL', 'offlineTTL is above 168h')
   const { record: agent } = await agentOf(dialect, tenant, asks.agentId, true)
   checkScopes(agent.tools, asks.scopes)
+  await admitted(dialect, asks.userId, tenant)
   const now = clock()
   const asked = askedFor(dialect, asks.scopes, offlineSeconds(dialect, seconds), dialect.maxDepth)
   const id = newId('bundle_', now * 1000)
@@ -91,7 +95,11 @@ export async function createBundle(call: Call): Promise<Answer> {
       status: 'active',
       extra: { ...extra, jti: grant.jti },
     }
-    await store.commit([...changes, { put: 'bundle', record, version: 0 }])
+    const created = await told(dialect, tenant, [[
+      'consent_bundle.created',
+      { bundleId: id, agentId: agent.id, grantId: grant.id, userId: asks.userId },
+    ]])
+    await store.commit([...changes, { put: 'bundle', record, version: 0 }, ...created])
     return { status: 201, body: wireBundle(dialect, record, token, audit.pem) }
   })
 }

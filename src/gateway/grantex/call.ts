@@ -8,6 +8,7 @@ import type { Key } from '../../keys/mod.ts'
 import { conform } from '../../schema.ts'
 import type { Asked } from '../records.ts'
 import type { World } from '../world.ts'
+import type { GrantexWebhooks } from './webhooks.ts'
 
 /** The dialect's own settings, checked and completed. */
 export interface Dialect {
@@ -25,6 +26,10 @@ export interface Dialect {
   readonly isSandbox: boolean
   /** How often a grant may be passed on. */
   readonly maxDepth: number
+  /** What is told to others, if anything is. */
+  readonly webhooks: GrantexWebhooks | undefined
+  /** The developer whose SCIM users are the people of this whole server, if one's are. */
+  readonly directory: string | undefined
   /** A bundle with less of its time left than this part is renewed in the answer to a sync. */
   readonly renewBelow: number
 }
@@ -52,6 +57,8 @@ export interface Answer {
   readonly status: number
   /** JSON, or text that is JSON already. */
   readonly body?: JsonObject | string | undefined
+  /** Where what was made is. */
+  readonly location?: string | undefined
   /** Default: JSON. */
   readonly type?: string | undefined
   /** Content-Security-Policy. Default: that of the gateway, which allows nothing. */

@@ -7,6 +7,7 @@ import { grantStanding, revokeGrant } from '../standing.ts'
 import { askedOf } from '../world.ts'
 import { keepRequest } from '../requests.ts'
 import { type Change, retrying, type Stored } from '../store.ts'
+import { admitted } from './people.ts'
 import { isAllowedByPolicy } from './policies.ts'
 import { agentOf, newGrant, newToken, supersede } from './authority.ts'
 import {
@@ -52,6 +53,7 @@ export async function authorize(call: Call): Promise<Answer> {
   }
   const { record: agent } = await agentOf(dialect, tenant, asks.agentId, true)
   checkScopes(agent.tools, asks.scopes)
+  await admitted(dialect, asks.principalId, tenant)
   const asked = askedFor(dialect, asks.scopes, duration, dialect.maxDepth, asks.audience)
   const isAllowed = await isAllowedByPolicy(dialect, agent, asks.principalId, asked)
   const now = clock()

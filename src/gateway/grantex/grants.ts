@@ -9,7 +9,8 @@ import { grantStanding, revokeGrant } from '../standing.ts'
 import { everyRecord, retrying } from '../store.ts'
 import { agentsOf } from './agents.ts'
 import { onlineEntries } from './audit.ts'
-import { agentOf, extraOf, grantOf, isLive, newGrant, tokenId } from './authority.ts'
+import { agentOf, grantOf, isLive, newGrant, tokenId } from './authority.ts'
+import { extraOf } from './grant_extra.ts'
 import {
   type Answer,
   askedFor,
@@ -26,6 +27,7 @@ import {
   text,
 } from './call.ts'
 import { checkScopes, newRefresh, tokenView } from './consent.ts'
+import { admitted } from './people.ts'
 import { isAllowedByPolicy } from './policies.ts'
 
 /** Most grants of one answer. */
@@ -196,17 +198,19 @@ export async function delegate(call: Call): Promise<Answer> {
   const asked = askedFor(dialect, asks.scopes, expiresAt - now, maxDepth, claims.audience)
   // Throws where a policy denies it. One that allows is not needed: the principal consented to the parent.
   await isAllowedByPolicy(dialect, agent, parent.principal, asked)
-  const { grant, token, changes } = await newGrant(dialect, {
-    agent: agent.id,
-    principal: parent.principal,
-    developer: tenant,
-    asked,
-    expiresAt,
-    parent,
+  return await retrying(async () => {
+    const { grant, token, changes } = await newGrant(dialect, {
+      agent: agent.id,
+      principal: parent.principal,
+      developer: tenant,
+      asked,
+      expiresAt,
+      parent,
+    })
+    const refresh = await newRefresh(grant)
+    await dialect.world.store.commit([...changes, refresh.change])
+    return { status: 201, body: tokenView(grant, token, refresh.secret) }
   })
-  const refresh = await newRefresh(grant)
-  await dialect.world.store.commit([...changes, refresh.change])
-  return { status: 201, body: tokenView(grant, token, refresh.secret) }
 }
 
 const SESSION = v.object({ principalId: text(200), expiresIn: v.optional(v.string(), '1h') })
@@ -217,6 +221,7 @@ export async function createSession(call: Call): Promise<Answer> {
   const { principalId, expiresIn } = bodyOf(call, SESSION)
   const seconds = secondsOf(expiresIn)
   if (seconds === undefined || seconds > 86_400) throw badRequest('expiresIn is no duration')
+  await admitted(dialect, principalId, tenant)
   const secret = newSecret('gxs_')
   const expiresAt = dialect.world.now() + seconds
   const value = { tenant, principal: principalId, expiresAt }

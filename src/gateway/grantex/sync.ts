@@ -26,6 +26,7 @@ import { didOf } from './authority.ts'
 import { bundleExtra, bundleOf, type ChainExtra, logName, MAX_CHAINS } from './bundle_record.ts'
 import { renew } from './bundles.ts'
 import { type Answer, badRequest, type Call, isConflict, iso, Refusal } from './call.ts'
+import { told } from './events.ts'
 
 const MAX_FINDINGS = 100
 const START: StoredChain = { dialect: undefined, seq: 0, hash: undefined }
@@ -142,6 +143,10 @@ async function take(call: Call, { bundleId, entries }: GrantexUpload): Promise<O
         })),
       },
       seen(chains),
+      ...await told(dialect, call.tenant, [[
+        'consent_bundle.synced',
+        { bundleId: bundle.id, accepted: judged.accepted.length },
+      ]]),
     ])
   } else if (judged.fault === undefined) await store.commit([seen(extra.chains)])
   return {
