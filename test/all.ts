@@ -1,8 +1,8 @@
 /**
  * Everything, on every runtime: `deno task test:all [--only check,deno,node,bun,workerd]`.
  *
- * Each suite is a task of `deno.json`; this program runs them one after another, reads the counts
- * from each runner's own closing lines and adds them up. A suite that exits 0 without saying that
+ * Each suite is a task of `deno.json`; this program runs them one after another, but for two that mostly wait
+ * for other processes, reads the counts from each runner's own closing lines and adds them up. A suite that exits 0 without saying that
  * tests ran has failed. A runtime that can't be had is a skip, and a failure where `CI=true`.
  */
 import { spawn } from 'node:child_process'
@@ -24,6 +24,8 @@ interface Suite {
   readonly counts: (output: string) => Counts | undefined
   /** The part of the output that tells what failed. */
   readonly failures?: RegExp
+  /** It runs beside the one before it: each of the two runs one file after another. */
+  readonly beside?: boolean
 }
 
 const LIMIT_MS = 15 * 60_000
@@ -46,6 +48,7 @@ const SUITES: readonly Suite[] = [
     counts: denoCounts,
     failures: /^ ERRORS $[^]*/m,
   },
+  { group: 'bun', title: 'Bun', task: 'test:bun', counts: bunCounts, beside: true },
   {
     group: 'node',
     title: 'Node',
@@ -53,7 +56,6 @@ const SUITES: readonly Suite[] = [
     counts: nodeCounts,
     failures: /^✖ failing tests:$[^]*/m,
   },
-  { group: 'bun', title: 'Bun', task: 'test:bun', counts: bunCounts },
   { group: 'workerd', title: 'workerd, core', task: 'test:workerd', counts: plainCounts },
 ]
 
@@ -152,9 +154,7 @@ const row = (...cells: readonly string[]) =>
     cells.map((cell, i) => i === 0 ? cell.padEnd(16) : cell.padStart(9)).join('').trimEnd(),
   )
 
-const suites = wanted(process.argv.slice(2))
-row('', 'passed', 'failed', 'skipped', 'seconds')
-for (const suite of suites) {
+async function run(suite: Suite): Promise<void> {
   const started = performance.now()
   const { code, output } = await runTask(suite.task)
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
@@ -162,7 +162,7 @@ for (const suite of suites) {
     total[isCi ? 'failed' : 'skipped']++
     const reason = /^.* is not available here.*$/m.exec(output)?.[0] ?? ''
     row(suite.title, '-', isCi ? '1' : '-', isCi ? '-' : '1', seconds, `  ${reason}`)
-    continue
+    return
   }
   const found = suite.counts(output)
   const ranNothing = suite.counts !== noTests && (found === undefined || found.passed === 0)
@@ -181,6 +181,14 @@ for (const suite of suites) {
     console.log(`--- end of ${suite.title} ---\n`)
   }
 }
+
+row('', 'passed', 'failed', 'skipped', 'seconds')
+const running: Promise<void>[] = []
+for (const suite of wanted(process.argv.slice(2))) {
+  if (!suite.beside) await Promise.all(running.splice(0))
+  running.push(run(suite))
+}
+await Promise.all(running)
 
 const ending = total.skipped === 0 ? '' : `, ${total.skipped} skipped`
 console.log(`\n${total.passed} passed, ${total.failed} failed${ending}`)

@@ -1,6 +1,6 @@
 /** Builds the program beside this file, which compares Signet's log with Tessera's. Needs Go. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
@@ -17,9 +17,10 @@ export function lacksGo(): string | undefined {
 /** Builds it; gives its path. Go's proxy is asked for the modules that this machine has not, else nothing. */
 export function buildTessera(): string {
   mkdirSync(join(here, '../../.cache'), { recursive: true })
+  const mine = `${program}.${process.pid}` // another process may build it at the same time
   const { status, stderr, error } = spawnSync(
     'go',
-    ['build', '-mod=readonly', '-o', program, '.'],
+    ['build', '-mod=readonly', '-o', mine, '.'],
     {
       cwd: here,
       encoding: 'utf8',
@@ -28,6 +29,7 @@ export function buildTessera(): string {
   )
   if (error !== undefined) throw error
   if (status !== 0) throw new Error(`go build: ${stderr}`)
+  renameSync(mine, program)
   return program
 }
 
