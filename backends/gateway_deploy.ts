@@ -5,14 +5,16 @@
  * - `SIGNET_ISSUER_KEY`: the Ed25519 key that signs, a private JWK. A secret
  * - `SIGNET_OPERATOR_KEY`: the operator's key, `sgop_` and 43 characters of base64url, of 32 random bytes. A secret
  * - `SIGNET_PUBLISH`: a JWKS of further keys to publish, if any
+ * - `SIGNET_POLICY`: a policy as JSON (see `parseGrantPolicy`), if any; without one a person is asked for everything
  *
- * Without one of the first three, or without Deno KV, every answer is 503: nothing begins half set up.
+ * Without one of the first three, with one that cannot be read, or without Deno KV every answer is 503: nothing begins
+ * half set up.
  *
  * @module
  */
 import process from 'node:process'
 import { SignetError } from '../src/errors.ts'
-import { type Gateway, gateway, keepOperatorKey } from '../src/gateway/mod.ts'
+import { type Gateway, gateway, keepOperatorKey, parseGrantPolicy } from '../src/gateway/mod.ts'
 import { isObject, parseJson } from '../src/json.ts'
 import { fromJwk, importKey, type Key, type PublicKey, readPublicKeys } from '../src/keys/mod.ts'
 import { type KvDatabase, kvGatewayStore } from './gateway_kv.ts'
@@ -54,11 +56,13 @@ async function setUp(): Promise<Gateway> {
   const key = await issuerKey(setting('SIGNET_ISSUER_KEY'))
   const operator = setting('SIGNET_OPERATOR_KEY')
   const issuer = setting('SIGNET_ISSUER')
-  const more = process.env.SIGNET_PUBLISH
+  const { SIGNET_PUBLISH: more, SIGNET_POLICY: rules } = process.env
+  // One that is empty is none that could be read: rules that were lost must not go unnoticed.
+  const policy = rules === undefined ? undefined : parseGrantPolicy(rules, 'SIGNET_POLICY')
   const published: PublicKey[] = more === undefined ? [] : [...await readPublicKeys(more)]
   const store = kvGatewayStore(await openKv())
   await keepOperatorKey(store, operator, 'operator', Math.floor(Date.now() / 1000))
-  return gateway({ issuer, key, published, store })
+  return gateway({ issuer, key, published, store, decide: policy?.decide })
 }
 
 async function issuerKey(text: string): Promise<Key> {

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import { isSignetError, SignetError } from '../src/errors.ts'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { SignetError } from '../src/errors.ts'
 import {
   type Change,
   fitting,
@@ -19,6 +19,7 @@ import {
   type Stored,
   type StoreOptions,
 } from '../src/gateway/mod.ts'
+import { attemptOn, openDatabase, transaction } from './sqlite.ts'
 
 const SETTINGS = `
   PRAGMA busy_timeout = 5000;
@@ -65,17 +66,7 @@ export function sqliteGatewayStore(
   options: StoreOptions = {},
 ): GatewayStore & { close(): void } {
   const { now = () => Math.floor(Date.now() / 1000) } = options
-  const attempt = <T>(work: () => T): T => {
-    try {
-      return work()
-    } catch (cause) {
-      if (isSignetError(cause)) throw cause
-      throw new SignetError('io_failed', 'the database of the gateway does not work', {
-        where: path,
-        cause,
-      })
-    }
-  }
+  const attempt = attemptOn(path, 'the database of the gateway')
   const database = attempt(() => open(path))
   const statements = new Map<string, StatementSync>()
   const sql = (text: string) => {
@@ -161,21 +152,9 @@ export function sqliteGatewayStore(
 type Sql = (text: string) => StatementSync
 
 function open(path: string): DatabaseSync {
-  const database = new DatabaseSync(path)
+  const database = openDatabase(path, SETTINGS)
   try {
-    database.exec(SETTINGS)
-    transaction(database, () => {
-      const row = database.prepare('PRAGMA user_version').get()
-      const version = Number(row?.user_version)
-      if (version > MIGRATIONS.length) {
-        throw new SignetError('store_version', 'a later version of signet wrote the database', {
-          where: path,
-          remedy: 'use that version',
-        })
-      }
-      for (const migration of MIGRATIONS.slice(version)) database.exec(migration)
-      database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`)
-    })
+    transaction(database, () => migrate(database, path))
     return database
   } catch (error) {
     database.close()
@@ -183,17 +162,16 @@ function open(path: string): DatabaseSync {
   }
 }
 
-/** Takes the right to write at the start, so that what was read is still so when it writes. */
-function transaction<T>(database: DatabaseSync, work: () => T): T {
-  database.exec('BEGIN IMMEDIATE')
-  try {
-    const result = work()
-    database.exec('COMMIT')
-    return result
-  } catch (error) {
-    if (database.isTransaction) database.exec('ROLLBACK')
-    throw error
+function migrate(database: DatabaseSync, path: string): void {
+  const version = Number(database.prepare('PRAGMA user_version').get()?.user_version)
+  if (version > MIGRATIONS.length) {
+    throw new SignetError('store_version', 'a later version of signet wrote the database', {
+      where: path,
+      remedy: 'use that version',
+    })
   }
+  for (const migration of MIGRATIONS.slice(version)) database.exec(migration)
+  database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`)
 }
 
 function apply(sql: Sql, change: Change): void {

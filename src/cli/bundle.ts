@@ -17,6 +17,7 @@ import {
 import type { Key } from '../keys/mod.ts'
 import { obtain, type ObtainFlags } from './bundle_obtain.ts'
 import { requested, type RequestFlags } from './bundle_request.ts'
+import { withServersBundles } from './bundle_server.ts'
 import { action, EXIT_CODES, group, several, wholeNumber, withKeys } from './command.ts'
 import type { CliContext, Run } from './context.ts'
 import {
@@ -87,6 +88,7 @@ export function bundleCommands(context: CliContext): Command {
     .description('have the server make the next bundle, and keep it')
     .argument('<dir>', 'folder of the device')
     .action(action(context, refresh))
+  withServersBundles(context, bundle)
   return bundle
 }
 

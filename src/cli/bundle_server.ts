@@ -48,7 +48,7 @@ const BUNDLE = v.looseObject({
 })
 
 /** Adds the two commands to the group. */
-export function withServersBundles(context: CliContext, bundle: Command): Command {
+export function withServersBundles(context: CliContext, bundle: Command): void {
   withList(bundle.command('list'))
     .description('the bundles that a server gave, and whether they hold')
     .option('--agent <id>', 'of this agent only')
@@ -62,7 +62,6 @@ export function withServersBundles(context: CliContext, bundle: Command): Comman
     .option('--with-grant', 'its grant too, and all that was made out of that')
     .addHelpText('after', EXAMPLES)
     .action(action(context, revoke))
-  return bundle
 }
 
 async function list(run: Run, flags: BundleListFlags): Promise<void> {

@@ -38,16 +38,17 @@ const GROUPS: readonly [string, string, (context: CliContext) => Promise<Command
   [
     'bundle',
     'get what a device takes offline, look at it, and renew it',
-    async (context) =>
-      (await import('./bundle_server.ts')).withServersBundles(
-        context,
-        (await import('./bundle.ts')).bundleCommands(context),
-      ),
+    async (context) => (await import('./bundle.ts')).bundleCommands(context),
   ],
   [
     'agent',
     'register the agents of a server, suspend them, let them act again',
     async (context) => (await import('./agent.ts')).agentCommands(context),
+  ],
+  [
+    'principal',
+    'let people sign in at a server',
+    async (context) => (await import('./principal.ts')).principalCommands(context),
   ],
   [
     'audit',

@@ -14,7 +14,7 @@ import {
 import { action, EXIT_CODES, several, wholeNumber, withKeys } from './command.ts'
 import type { CliContext, CommonFlags, Run } from './context.ts'
 import { type OutFlags, outsOf, sealedText, sizeOf, writeBundles } from './model_outs.ts'
-import { modelPaths } from './model_paths.ts'
+import { type ModelPaths, modelPaths } from './model_paths.ts'
 import { comparisonLines } from './model_text.ts'
 import { progressBar } from './progress.ts'
 import { trustOfKeys } from './public_side.ts'
@@ -86,9 +86,19 @@ async function migrate(run: Run, flags: MigrateFlags, model: string): Promise<nu
   const trust = await trustOfFlags(run, flags)
   const file = flags.manifest ?? join(model, OLD_MANIFEST)
   const manifest = await run.backends.readFile(file, MAX_BUNDLE_BYTES)
-  return flags.dryRun
-    ? await check(run, flags, model, file, manifest, trust)
-    : await seal(run, flags, model, file, manifest, trust)
+  const paths = modelPaths(model, true)
+  const old = { model, manifest, trust, paths, own: paths.within(file)[0] }
+  return flags.dryRun ? await check(run, flags, old) : await seal(run, flags, old)
+}
+
+/** A model with its old seal, which was not looked at yet, and whose seals count. */
+interface OldModel {
+  readonly model: string
+  readonly manifest: Uint8Array
+  readonly trust: Trust
+  readonly paths: ModelPaths
+  /** Where in the model the old seal lies, if it does. */
+  readonly own: string | undefined
 }
 
 async function trustOfFlags(run: Run, flags: MigrateFlags): Promise<Trust> {
@@ -101,18 +111,14 @@ async function trustOfFlags(run: Run, flags: MigrateFlags): Promise<Trust> {
 async function check(
   run: Run,
   flags: MigrateFlags,
-  model: string,
-  file: string,
-  manifest: Uint8Array,
-  trust: Trust,
+  { model, manifest, trust, paths, own }: OldModel,
 ): Promise<number> {
   const { compareManifest, verifyManifest } = await interop()
-  const paths = modelPaths(model, true)
   const old = await verifyManifest(manifest, trust, flags)
   const tree = await run.backends.openTree(model, flags)
   const bar = progressBar(run, 'verifying', flags.quiet)
   const comparison = await compareManifest(old, tree, {
-    own: paths.within(file)[0],
+    own,
     ignore: flags.ignore?.map(paths.inside),
     onProgress: bar.update,
     signal: run.signal,
@@ -127,13 +133,9 @@ async function check(
 async function seal(
   run: Run,
   flags: MigrateFlags,
-  model: string,
-  file: string,
-  manifest: Uint8Array,
-  trust: Trust,
+  { model, manifest, trust, paths, own }: OldModel,
 ): Promise<number> {
   const { migrateModel } = await interop()
-  const paths = modelPaths(model, true)
   const keys: Key[] = []
   try {
     const ring = await run.keyring()
@@ -150,7 +152,7 @@ async function seal(
       {
         name: flags.name,
         metadata: metadataOf(flags),
-        own: paths.within(file)[0],
+        own,
         ignore: [...(flags.ignore ?? []).map(paths.inside), ...outs.flatMap(paths.within)],
         noDefaultIgnores: !flags.defaultIgnores,
         insecureFollowSymlinks: flags.insecureFollowSymlinks,

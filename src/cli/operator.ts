@@ -81,6 +81,8 @@ export interface Operator {
   get<T>(path: string, schema: v.GenericSchema<unknown, T>): Promise<T>
   /** Has something done. */
   post<T>(path: string, schema: v.GenericSchema<unknown, T>, body?: object): Promise<T>
+  /** Has something changed. */
+  patch<T>(path: string, schema: v.GenericSchema<unknown, T>, body: object): Promise<T>
   /** The records at a path, page by page, up to a number. */
   list<T>(
     path: string,
@@ -105,6 +107,9 @@ export async function operatorOf(run: Run, flags: ServerFlags): Promise<Operator
     get,
     async post(path, schema, body = {}) {
       return read(await ask('POST', path, MAX_ANSWER, body), schema, server)
+    },
+    async patch(path, schema, body) {
+      return read(await ask('PATCH', path, MAX_ANSWER, body), schema, server)
     },
     async list(path, schema, limit, query = {}) {
       const page = v.object({ items: v.array(schema), next: v.optional(v.string()) })

@@ -59,7 +59,7 @@ function keyCells({ key, status, notBefore, notAfter, revokedAt }: KeysetMember)
 }
 
 /** Seconds since 1970 as ISO 8601; dates end at 8.64e12 seconds. */
-export function isoDate(at: number | undefined): string | undefined {
+function isoDate(at: number | undefined): string | undefined {
   if (at === undefined) return undefined
   return at > 8.64e12 ? `second ${at}` : new Date(at * 1000).toISOString()
 }

@@ -1,25 +1,22 @@
 /** `signet serve`: the gateway as a process of its own, over a database file. */
 import process from 'node:process'
 import { Command } from 'commander'
-import { fromHex, fromUtf8, toHex, utf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import {
   type Gateway,
   gateway,
   type GatewayEvent,
   type GatewayStore,
-  grantexRoutes,
-  type GrantexWebhooks,
-  grantexWebhooks,
-  newGrantexKey,
-  newOperatorKey,
   newSignInCode,
 } from '../gateway/mod.ts'
-import type { Key, PublicKey } from '../keys/mod.ts'
+import type { PublicKey } from '../keys/mod.ts'
 import { action, several, withKeys } from './command.ts'
 import type { CliContext, CommonFlags, Run } from './context.ts'
 import { openPublic } from './public_side.ts'
-import { type ServedPolicy, servedPolicy } from './serve_policy.ts'
+import { type CeilingFlags, ceilingsOf, withCeilings } from './serve_ceilings.ts'
+import { checkGrantex, type GrantexFlags, servedGrantex, withGrantex } from './serve_grantex.ts'
+import { firstOperator } from './serve_operator.ts'
+import { servedPolicy } from './serve_policy.ts'
 import { printable } from './text.ts'
 
 const HELP = `
@@ -27,7 +24,7 @@ Examples:
   signet keys new --key issuer.pem --algorithm Ed25519
   signet serve --data gateway --key issuer.pem --sign-in alice
   signet serve --data gateway --key issuer.pem --issuer https://gateway.example --listen 127.0.0.1:8787
-  signet serve --data gateway --key issuer.pem --policy policy.json
+  signet serve --data gateway --key issuer.pem --policy policy.json --max-duration 30d --max-log-size 500MB
   signet serve --data gateway --key issuer.pem --grantex rsa.pem --grantex-developer dev_me
 
 Behind a proxy that speaks TLS, --issuer is what the world calls the server by. The operator's key is written to
@@ -43,8 +40,7 @@ is asked for everything:
      "scopes": ["calendar:read"], "max_duration": 3600, "max_offline_age": 3600}]}
 Send SIGHUP to have the file read again; a broken one changes nothing.`
 
-interface ServeFlags extends CommonFlags {
-  readonly data: string
+interface ServeFlags extends CommonFlags, CeilingFlags, GrantexFlags {
   readonly key: string
   readonly listen: string
   readonly issuer?: string
@@ -52,15 +48,11 @@ interface ServeFlags extends CommonFlags {
   readonly signIn?: string[]
   readonly clientHeader?: string
   readonly policy?: string
-  readonly grantex?: string
-  readonly grantexDeveloper?: string[]
-  readonly grantexDirectory?: string
-  readonly insecureLocalWebhooks?: boolean
 }
 
 /** The command. */
 export function serveCommand(context: CliContext): Command {
-  return withKeys(new Command('serve'))
+  const command = withKeys(new Command('serve'))
     .description('give grants, take the logs of devices in, and take authority back')
     .requiredOption('--data <dir>', 'folder of the database, made if need be')
     .requiredOption('--key <uri>', "the issuer's Ed25519 key")
@@ -73,11 +65,8 @@ export function serveCommand(context: CliContext): Command {
     )
     .option('--policy <file>', 'what needs no person, or is denied; read again at SIGHUP')
     .option('--client-header <name>', 'where a trusted proxy says whose request it is')
-    .option('--grantex <uri>', "an RS256 key: answer Grantex's clients too, below /grantex")
-    .option('--grantex-developer <id>', 'print a new API key of theirs, for once', several)
-    .option('--grantex-directory <id>', 'whose SCIM users are the people of this server')
-    .option('--insecure-local-webhooks', 'also send webhooks to this machine, and in the clear')
     .option('--sign-in <principal>', 'print a one-time link with which they can sign in', several)
+  return withGrantex(withCeilings(command))
     .addHelpText('after', HELP)
     .exitOverride()
     .configureOutput({ writeOut: context.terminal.out, writeErr: context.terminal.err })
@@ -86,125 +75,75 @@ export function serveCommand(context: CliContext): Command {
 
 async function serve(run: Run, flags: ServeFlags): Promise<void> {
   const listen = parseListen(flags.listen)
-  const published: PublicKey[] = []
-  for (const text of flags.publish ?? []) {
+  checkGrantex(flags)
+  const closers: (() => unknown)[] = []
+  try {
+    const published = await publishedKeys(run, flags.publish ?? [])
+    const key = await (await run.keyring()).open(flags.key, { signal: run.signal })
+    closers.push(() => key.close())
+    const store = await run.backends.gatewayStore(flags.data)
+    closers.push(() => store.close())
+    const policy = flags.policy === undefined ? undefined : await servedPolicy(run, flags.policy)
+    closers.push(() => policy?.close())
+    const grantex = await servedGrantex(run, flags, store)
+    closers.push(() => grantex?.close())
+    await firstOperator(run, flags.data, store)
+    // With port 0 the name is known only once it listens.
+    let answer: Gateway = () => Promise.resolve(new Response(null, { status: 503 }))
+    const server = await run.backends.serveHttp(
+      async (request, info) => {
+        const client = clientOf(request, flags.clientHeader) ?? info.client
+        return await answer(request, { client })
+      },
+      { ...listen, onFault: (error) => run.say(printable(String(error))) },
+    )
+    closers.push(() => server.close())
+    const { issuer = server.url } = flags
+    answer = gateway({
+      issuer,
+      key,
+      published,
+      store,
+      dialects: grantex === undefined ? [] : [grantex.routes],
+      decide: policy?.decide,
+      ceilings: ceilingsOf(flags),
+      log: (event) => tell(run, event),
+    })
+    await grantex?.start(issuer)
+    for (const principal of flags.signIn ?? []) await printLink(run, store, issuer, principal)
+    run.answer(
+      { issuer, url: server.url, kid: key.publicKey.id },
+      `${issuer} is served at ${server.url}, signing with ${key.publicKey.id}`,
+    )
+    await ended(run.signal)
+    run.say('stopping')
+  } finally {
+    for (const close of closers.reverse()) await close()
+  }
+}
+
+/** Keys to publish besides: those of files, and of keysets what was not revoked. */
+async function publishedKeys(run: Run, files: readonly string[]): Promise<PublicKey[]> {
+  const keys: PublicKey[] = []
+  for (const text of files) {
     const side = await openPublic(run, text)
     const live = 'keyset' in side
       ? side.keyset.members.filter(({ status }) => status !== 'revoked').map(({ key }) => key)
       : side.keys
-    published.push(...live)
+    keys.push(...live)
   }
-  const key = await (await run.keyring()).open(flags.key, { signal: run.signal })
-  const store = await run.backends.gatewayStore(flags.data)
-  let grantex: Key | undefined
-  let policy: ServedPolicy | undefined
-  const stop = new AbortController()
-  let sent: Promise<void> | undefined
-  try {
-    if (flags.policy !== undefined) policy = await servedPolicy(run, flags.policy)
-    grantex = await grantexKey(run, flags)
-    await makeOperator(run, flags.data, store)
-    const webhooks = grantex && await webhooksFor(run, flags, store)
-    // With port 0 the name is known only once it listens.
-    let answer: Gateway | undefined
-    const server = await run.backends.serveHttp(
-      async (request, info) => {
-        const client = clientOf(request, flags.clientHeader) ?? info.client
-        return await answer?.(request, { client }) ?? new Response(null, { status: 503 })
-      },
-      { ...listen, onFault: (error) => run.say(printable(String(error))) },
-    )
-    const { issuer = server.url } = flags
-    try {
-      const { grantexDirectory: directory } = flags
-      const dialects = grantex === undefined
-        ? []
-        : [grantexRoutes({ key: grantex, webhooks, directory })]
-      answer = gateway({
-        issuer,
-        key,
-        published,
-        store,
-        dialects,
-        decide: policy?.decide,
-        log: (event) => tell(run, event),
-      })
-      sent = webhooks?.run(stop.signal)
-      for (const developer of flags.grantexDeveloper ?? []) {
-        const apiKey = await newGrantexKey(store, developer)
-        run.terminal.err(`API key of ${printable(developer)} at ${issuer}/grantex: ${apiKey}\n`)
-      }
-      for (const principal of flags.signIn ?? []) {
-        const code = await newSignInCode(store, principal, Math.floor(Date.now() / 1000))
-        const link = `${issuer}/sign-in?${new URLSearchParams({ code })}`
-        run.terminal.err(`sign-in link of ${printable(principal)}, for once: ${link}\n`)
-      }
-      run.answer(
-        { issuer, url: server.url, kid: key.publicKey.id },
-        `${issuer} is served at ${server.url}, signing with ${key.publicKey.id}`,
-      )
-      await ended(run.signal)
-      run.say('stopping')
-    } finally {
-      await server.close()
-    }
-  } finally {
-    stop.abort()
-    await sent
-    store.close()
-    await key.close()
-    await grantex?.close()
-    policy?.close()
-  }
+  return keys
 }
 
-/** The key of the Grantex dialect, if that is wanted. */
-async function grantexKey(run: Run, flags: ServeFlags): Promise<Key | undefined> {
-  if (flags.grantex !== undefined) {
-    return await (await run.keyring()).open(flags.grantex, { signal: run.signal })
-  }
-  const { grantexDeveloper, grantexDirectory, insecureLocalWebhooks } = flags
-  if ((grantexDeveloper ?? grantexDirectory ?? insecureLocalWebhooks) === undefined) {
-    return undefined
-  }
-  throw new SignetError(
-    'usage_invalid',
-    '--grantex-developer, --grantex-directory and --insecure-local-webhooks go with --grantex',
-  )
-}
-
-/** Webhooks of the dialect. What their secrets come from lies in a file that only its owner reads. */
-async function webhooksFor(
+async function printLink(
   run: Run,
-  { data, insecureLocalWebhooks: insecureLoopback }: ServeFlags,
   store: GatewayStore,
-): Promise<GrantexWebhooks> {
-  const path = `${data}/webhooks.key`
-  if (!await run.backends.exists(path)) {
-    const fresh = crypto.getRandomValues(new Uint8Array(32))
-    await run.backends.writeFile(path, utf8(`${toHex(fresh)}\n`), { mode: 0o600 })
-  }
-  return grantexWebhooks({
-    store,
-    key: fromHex(fromUtf8(await run.backends.readFile(path, 1024), path).trim(), path),
-    fetch: await run.backends.publicFetch({ insecureLoopback }),
-    insecureLoopback,
-    onFault: (error) => run.say(printable(String(error))),
-  })
-}
-
-/** The first operator's key, into a file that only its owner reads. */
-async function makeOperator(
-  run: Run,
-  folder: string,
-  store: Parameters<typeof newOperatorKey>[0],
+  issuer: string,
+  principal: string,
 ): Promise<void> {
-  if ((await store.records.list('operator', { limit: 1 })).length > 0) return
-  const path = `${folder}/operator.key`
-  await newOperatorKey(store, 'operator', Math.floor(Date.now() / 1000), async (key) => {
-    await run.backends.writeFile(path, utf8(`${key}\n`), { mode: 0o600, overwrite: true })
-  })
-  run.say(`the operator's key is in ${printable(path)}`)
+  const code = await newSignInCode(store, principal, Math.floor(Date.now() / 1000))
+  const link = `${issuer}/sign-in?${new URLSearchParams({ code })}`
+  run.terminal.err(`sign-in link of ${printable(principal)}, for once: ${link}\n`)
 }
 
 /** One line for each request. No query, no token, no body. */

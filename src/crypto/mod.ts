@@ -1,5 +1,5 @@
 /** The crypto room: signatures behind one table, digests, key structures, and the runtime's self-test. */
-export { COMPOSITE_LABEL, compositeMessage, compositeSigner, type Halves } from './composite.ts'
+export { COMPOSITE_LABEL, compositeMessage } from './composite.ts'
 export { der, derInteger, derOid, DerReader, ecdsaFromDer, ecdsaToDer, TAG } from './der.ts'
 export {
   DIGEST_BYTES,

@@ -4,6 +4,7 @@
  */
 import { verifyRequest } from '../envelope/mod.ts'
 import { SignetError } from '../errors.ts'
+import { MAX_GRANT_DEPTH, MAX_GRANT_LIFETIME } from '../grants/mod.ts'
 import type { Key, PublicKey } from '../keys/mod.ts'
 import { agentRoutes } from './agents.ts'
 import { auditRoutes } from './audit.ts'
@@ -42,8 +43,8 @@ export interface GatewayOptions {
   /** How people sign in. Default: one-time codes. */
   readonly principals?: PrincipalAuthenticator | undefined
   /**
-   * What is given and kept at most, whole numbers. Default: 90 days, 7 days without contact, depth 8; of one device's log
-   * 10 million entries and 2 GiB.
+   * What is given and kept at most, whole numbers. Default: 90 days (more there is not), 7 days without contact, depth 8
+   * (at most 64); of one device's log 10 million entries and 2 GiB.
    */
   readonly ceilings?: Partial<Ceilings> | undefined
   /** Requests per minute of one client. */
@@ -67,12 +68,14 @@ export type Gateway = (request: Request, info?: RequestInfo) => Promise<Response
 
 const DAY = 86_400
 const CEILINGS: Ceilings = {
-  duration: 90 * DAY,
+  duration: MAX_GRANT_LIFETIME,
   offlineAge: 7 * DAY,
   maxDepth: 8,
   logEntries: 10_000_000,
   logBytes: 2 * 1024 ** 3,
 }
+/** What is above, verifiers refuse. */
+const MOST: Partial<Ceilings> = { duration: MAX_GRANT_LIFETIME, maxDepth: MAX_GRANT_DEPTH }
 /** More fields, or longer ones, than any client of ours sends. */
 const MAX_FIELDS = 64
 const MAX_URL = 8192
@@ -176,9 +179,15 @@ function worldOf(options: GatewayOptions, clients: WeakMap<Request, string>): Wo
 /** What is compared with something that is no number bounds nothing. */
 function ceilingsOf(given: Partial<Ceilings> = {}): Ceilings {
   const set = Object.entries(given).filter(([, value]) => value !== undefined)
-  const wrong = set.find(([, value]) => !Number.isSafeInteger(value) || value < 0)
-  if (wrong === undefined) return { ...CEILINGS, ...Object.fromEntries(set) }
-  throw new SignetError('usage_invalid', `the ceiling ${wrong[0]} is no whole number from 0 on`)
+  for (const [name, value] of set) {
+    const most = MOST[name as keyof Ceilings] ?? Number.MAX_SAFE_INTEGER
+    if (Number.isSafeInteger(value) && value >= 0 && value <= most) continue
+    throw new SignetError(
+      'usage_invalid',
+      `the ceiling ${name} is no whole number from 0 to ${most}`,
+    )
+  }
+  return { ...CEILINGS, ...Object.fromEntries(set) }
 }
 
 /** Links, cookies and signatures all name the issuer, so it must be what the world calls the server by. */

@@ -75,8 +75,9 @@ import {
   listWebhooks,
 } from './grantex/webhooks.ts'
 import { RateError } from './rate.ts'
+import type { Noted } from './router.ts'
 import type { GatewayStore } from './store.ts'
-import type { Routes, World } from './world.ts'
+import type { Decide, Routes, World } from './world.ts'
 
 /** Options of {@link grantexRoutes}. */
 export interface GrantexOptions {
@@ -203,7 +204,7 @@ function face(
   world: World,
   options: GrantexOptions,
   path: string,
-): (request: Request, noted: { readonly requestId: string; error: unknown }) => Promise<Response> {
+): (request: Request, noted: Noted) => Promise<Response> {
   const { rate = 600 } = options
   const dialect = dialectOf(world, options, path)
   world.extend({
@@ -224,7 +225,8 @@ function face(
       const body = await readBody(request, MAX_BODY)
       const { tenant, principal } = caller
       const { params } = found
-      const call: Call = { dialect, tenant, principal, params, query: searchParams, body }
+      const query = searchParams
+      const call: Call = { dialect: noting(dialect, noted), tenant, principal, params, query, body }
       return respond(await found.handler(call), headers)
     } catch (error) {
       if (error instanceof RateError) headers.set('retry-after', String(error.retryAfter))
@@ -261,6 +263,13 @@ function dialectOf(world: World, options: GrantexOptions, path: string): Dialect
     webhooks: options.webhooks,
     directory: options.directory,
   }
+}
+
+/** The dialect for one call: what the operator's policy says to it goes into the log. */
+function noting(dialect: Dialect, noted: Noted): Dialect {
+  const { world } = dialect
+  const decide: Decide = async (question) => noted.decision = await world.decide(question)
+  return { ...dialect, world: { ...world, decide } }
 }
 
 interface Found {

@@ -215,7 +215,11 @@ export {
 } from './proof.ts'
 export { type MemoryReplayOptions, memoryReplayStore, type ReplayStore } from './replay.ts'
 export { parseScopes, parseScopeText, scopesToTools } from './scopes.ts'
-export type { Place } from './sizes.ts'
+export {
+  MAX_DEPTH as MAX_GRANT_DEPTH,
+  MAX_LIFETIME as MAX_GRANT_LIFETIME,
+  type Place,
+} from './sizes.ts'
 export { subsumes } from './subsumption.ts'
 export type { VerifiedGrant, VerifiedLink } from './verified.ts'
 export { type TrustedIssuer, verifyGrant, type VerifyGrantOptions } from './verify.ts'

@@ -13,7 +13,7 @@
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha256 } from '@noble/hashes/sha2.js'
 import * as v from 'valibot'
-import { type Bytes, equalBytes, fromBase64Url, fromUtf8, toBase64Url, utf8 } from '../bytes.ts'
+import { type Bytes, equalBytes, fromBase64Url, toBase64Url, utf8 } from '../bytes.ts'
 import { SignetError } from '../errors.ts'
 import {
   canonicalBytes,
@@ -189,11 +189,6 @@ export function verifyOpening(entry: LogEntry, opening: Opening): void {
   if (canonicalize(commitments(opening)) !== expected) {
     throw new SignetError('proof_invalid', `the opening is not that of entry ${entry.seq}`)
   }
-}
-
-/** The text of an entry, for people. Errors: `encoding_invalid`. */
-export function entryText(bytes: Uint8Array): string {
-  return fromUtf8(bytes, 'log entry')
 }
 
 function malformed(why: string): SignetError {

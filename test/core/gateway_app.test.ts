@@ -46,6 +46,16 @@ test('gateway() refuses issuers that are no origin, and keys that are not Ed2551
       assert.throws(made, usage, `${name} ${wrong}`)
     }
   }
+  // What no verifier takes is not given.
+  for (const [name, most] of [['duration', 90 * 86_400], ['maxDepth', 64]] as const) {
+    const made = (value: number) =>
+      gateway({ issuer: ISSUER, key, store, ceilings: { [name]: value } })
+    made(most)
+    assert.throws(
+      () => made(most + 1),
+      (error) => isSignetError(error, 'usage_invalid') && error.message.includes(`${name}`),
+    )
+  }
   const ec = await generateKey(ALGORITHMS['ES256'])
   assert.throws(
     () => gateway({ issuer: ISSUER, key: ec, store }),

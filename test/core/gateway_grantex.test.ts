@@ -767,6 +767,31 @@ test("developers' policies deny outside the sandbox, and allow inside it only", 
   assert.equal(told.policyEnforced, true)
 })
 
+test("the log says which rule of the operator's policy decided a call", async () => {
+  const at = await face({}, ({ tools, principalHint: principal }) => {
+    if ('mail:send' in tools) return { effect: 'deny', rule: 'no-mail' }
+    return principal === 'alice' ? { effect: 'allow', rule: 'hers', principal } : { effect: 'ask' }
+  })
+  const agent = await newAgent(at)
+  const decided = async (path: string, body: object, status: number) => {
+    await good(call(at, 'POST', path, body), status)
+    return at.events.at(-1)?.decision
+  }
+  assert.equal('decision' in at.events.at(-1)!, false)
+  const [scopes, allowed] = [['calendar:read'], {
+    effect: 'allow',
+    rule: 'hers',
+    principal: 'alice',
+  }]
+  const denied = { effect: 'deny', rule: 'no-mail' }
+  assert.deepEqual(await decided('/v1/authorize', asks(agent), 403), denied)
+  assert.deepEqual(await decided('/v1/consent-bundles', bundleFor(agent), 403), denied)
+  assert.deepEqual(await decided('/v1/authorize', asks(agent, { scopes }), 201), allowed)
+  assert.deepEqual(await decided('/v1/consent-bundles', bundleFor(agent, { scopes }), 201), allowed)
+  const others = bundleFor(agent, { scopes, userId: 'bob' })
+  assert.deepEqual(await decided('/v1/consent-bundles', others, 403), { effect: 'ask' })
+})
+
 test('the evidence pack recomputes the chain', async () => {
   const at = await face({ insecureSandboxApproval: true })
   const agentId = await newAgent(at)

@@ -1,11 +1,9 @@
 /**
  * Grantex's own clients. That of npm is a dependency of the tests; that of PyPI is run by the Python that
- * `SIGNET_GRANTEX_PYTHON` names. Where that is absent tests are skipped with the reason, and fail if `CI=true`.
+ * `SIGNET_GRANTEX_PYTHON` names.
  */
-import { spawn, spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { spawn } from 'node:child_process'
 import process from 'node:process'
-import { test } from 'node:test'
 import {
   grantexAuditKey,
   type GrantexBundle,
@@ -13,31 +11,16 @@ import {
   newGrantexAuditKey,
 } from '../../src/interop/grantex/mod.ts'
 import type { Key } from '../../src/keys/mod.ts'
+import { type Declare, PYTHON_ENV, runScript, testsWith } from './_python.ts'
 
 const python = process.env.SIGNET_GRANTEX_PYTHON
-const isAbsent = python === undefined || !existsSync(python)
-const why = python === undefined ? 'SIGNET_GRANTEX_PYTHON is not set' : `there is no ${python}`
 
 /** A test that needs the Python client. */
-export function pythonTest(name: string, fn: () => unknown): void {
-  const skip = isAbsent && process.env.CI !== 'true' && why
-  test(name, { skip, timeout: 120_000 }, async () => {
-    if (isAbsent) throw new Error(why)
-    await fn()
-  })
-}
+export const pythonTest: Declare = testsWith('SIGNET_GRANTEX_PYTHON', 120_000)
 
 /** Runs a script with the Python client; `input` is JSON on its standard input, so is what it prints. */
 export function runPython<T>(script: string, input: unknown): T {
-  const { status, stdout, stderr, error } = spawnSync(python!, ['-c', script], {
-    input: JSON.stringify(input),
-    encoding: 'utf8',
-    maxBuffer: 2 ** 26,
-    env: { ...process.env, PYTHONUTF8: '1' },
-  })
-  if (error) throw error
-  if (status !== 0) throw new Error(`python ended with ${status}: ${stderr}`)
-  return JSON.parse(stdout)
+  return runScript(python!, script, input)
 }
 
 /** A script that runs, and is talked to: a line of JSON in, a line of JSON out. */
@@ -51,7 +34,7 @@ export interface Talking {
 
 /** Starts a script with the Python clients. */
 export function startPython(script: string): Talking {
-  const child = spawn(python!, ['-c', script], { env: { ...process.env, PYTHONUTF8: '1' } })
+  const child = spawn(python!, ['-c', script], { env: PYTHON_ENV })
   let [out, err] = ['', '']
   child.stderr.setEncoding('utf8').on('data', (text) => err += text)
   const ended = new Promise<void>((resolve, reject) => {

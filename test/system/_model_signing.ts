@@ -1,25 +1,10 @@
-/**
- * The reference implementation of OMS, PyPI's `model-signing`: `SIGNET_MODEL_SIGNING` names its program.
- * Where it is absent tests are skipped with the reason, and fail if `CI=true`.
- */
-import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+/** The reference implementation of OMS, PyPI's `model-signing`: `SIGNET_MODEL_SIGNING` names its program. */
 import { dirname, join } from 'node:path'
 import process from 'node:process'
-import { test } from 'node:test'
-
-const program = process.env.SIGNET_MODEL_SIGNING
-const isAbsent = program === undefined || !existsSync(program)
-const why = program === undefined ? 'SIGNET_MODEL_SIGNING is not set' : `there is no ${program}`
+import { type Declare, runScript, testsWith } from './_python.ts'
 
 /** A test that needs the reference. */
-export function referenceTest(name: string, fn: () => unknown): void {
-  const skip = isAbsent && process.env.CI !== 'true' && why
-  test(name, { skip, timeout: 300_000 }, async () => {
-    if (isAbsent) throw new Error(why)
-    await fn()
-  })
-}
+export const referenceTest: Declare = testsWith('SIGNET_MODEL_SIGNING', 300_000)
 
 /** What to have the reference do: a line of its command, or a call of its Python interface. */
 export type Job =
@@ -70,14 +55,5 @@ json.dump([{'ok': ok, 'error': '' if ok else error} for ok, error in done], sys.
 
 /** Has the reference do jobs, one after the other. */
 export function reference(jobs: readonly Job[]): Done[] {
-  const python = join(dirname(program!), 'python')
-  const { status, stdout, stderr, error } = spawnSync(python, ['-c', SCRIPT], {
-    input: JSON.stringify(jobs),
-    encoding: 'utf8',
-    maxBuffer: 2 ** 26,
-    env: { ...process.env, PYTHONUTF8: '1' },
-  })
-  if (error) throw error
-  if (status !== 0) throw new Error(`python ended with ${status}: ${stderr}`)
-  return JSON.parse(stdout)
+  return runScript(join(dirname(process.env.SIGNET_MODEL_SIGNING!), 'python'), SCRIPT, jobs)
 }

@@ -4,7 +4,17 @@ import process from 'node:process'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { newSecret } from '../../src/gateway/mod.ts'
-import { asOperator, bodyOf, device, granted, type Place, send } from '../core/_gateway.ts'
+import {
+  asOperator,
+  authorize,
+  bodyOf,
+  device,
+  granted,
+  type Place,
+  push,
+  registered,
+  send,
+} from '../core/_gateway.ts'
 
 const skip = 'Deno' in globalThis ? false : 'deno serve is in Deno only'
 const entry = fileURLToPath(new URL('../../backends/gateway_deploy.ts', import.meta.url))
@@ -83,6 +93,44 @@ test(
       assert.equal(answer.status, 503)
     }),
 )
+
+test(
+  'the entry for Deno Deploy answers nothing under a policy that it does not understand whole',
+  { skip },
+  async () => {
+    const rule = { id: 'none', effect: 'deny', scopes: ['mail:*'] }
+    for (const policy of ['', '{', JSON.stringify({ format: 'signet-policy@v1', rules: [rule] })]) {
+      const settings = {
+        SIGNET_ISSUER_KEY: await privateJwk(),
+        SIGNET_OPERATOR_KEY: newSecret('sgop_'),
+        SIGNET_POLICY: policy,
+      }
+      await deployed(settings, async (at) => {
+        const answer = await send(at, 'GET', '/.well-known/jwks.json')
+        assert.equal(await answer.text(), 'not set up\n')
+        assert.equal(answer.status, 503)
+      })
+    }
+  },
+)
+
+test('the entry for Deno Deploy goes by its policy', { skip }, async () => {
+  const rule = { id: 'none', effect: 'deny', scopes: ['mail:send'], reason: 'no mail' }
+  const settings = {
+    SIGNET_ISSUER_KEY: await privateJwk(),
+    SIGNET_OPERATOR_KEY: newSecret('sgop_'),
+    SIGNET_POLICY: JSON.stringify({ format: 'signet-policy@v1', rules: [rule] }),
+  }
+  await deployed(settings, async (at) => {
+    const agent = await registered(at)
+    const sentTo = async (scope: string) => {
+      const answer = await authorize(at, agent, await push(at, agent, { scope }))
+      return new URL(answer.headers.get('location')!, at.issuer)
+    }
+    assert.equal((await sentTo('mail:send')).searchParams.get('error_description'), 'no mail')
+    assert.match((await sentTo('calendar:read')).pathname, /^\/consent\//)
+  })
+})
 
 test('the entry for Deno Deploy gives grants under deno serve', { skip }, async () => {
   const settings = {

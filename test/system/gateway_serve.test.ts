@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import process from 'node:process'
 import { test } from 'node:test'
 import { concat } from '../../src/bytes.ts'
+import type { CliContext } from '../../src/cli/context.ts'
+import { main } from '../../src/cli/main.ts'
 import { noteVerifier } from '../../src/envelope/mod.ts'
 import { formatSyncHead, parseSyncAnswer, type SyncAnswer } from '../../src/grants/mod.ts'
 import {
@@ -23,6 +25,8 @@ import {
   type Device,
   device,
   granted,
+  parFields,
+  postForm,
   refused,
   registered,
   send,
@@ -45,6 +49,8 @@ test('signet serve refuses flags that make no sense', () =>
         ['--listen', '127.0.0.1:99999'],
         ['--listen', '127.0.0.1:0', '--issuer', 'http://gateway.example'],
         ['--listen', '127.0.0.1:0', '--issuer', 'https://gateway.example/path'],
+        ['--listen', '127.0.0.1:0', '--max-duration', '91d'],
+        ['--listen', '127.0.0.1:0', '--max-depth', '65'],
       ]
     ) {
       const { code, err } = signet(folder, ...SERVE, ...flags)
@@ -53,6 +59,70 @@ test('signet serve refuses flags that make no sense', () =>
     }
     const { code } = signet(folder, 'serve', '--data', 'pw/x', ...SERVE.slice(3))
     assert.equal(code, 2)
+  }))
+
+test('signet serve refuses ceilings that are none before it opens anything', async () => {
+  const wrong = {
+    'max-duration': ['0', '-1', '1.5h', '1y', 'x', '9999999999'],
+    'max-offline-age': ['0', '7days', ''],
+    'max-depth': ['-1', '1.5', 'x'],
+    'max-log-entries': ['0', '-1', '1e7', '1k', ''],
+    'max-log-size': ['0', '0GiB', '-1', '1.5GiB', '2 GiB', '2gb', '2Gi', 'GiB', '99999999TiB'],
+  }
+  for (const [name, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      let err = ''
+      const terminal = { out() {}, err: (text: string) => void (err += text) }
+      // Whatever it did with these would be a fault of its own: exit code 2.
+      const context = { terminal, backends: {} } as unknown as CliContext
+      const code = await main([...SERVE, `--${name}=${value}`], context, '0')
+      assert.equal(code, 1, `${name} ${value}: ${err}`)
+      assert.match(
+        err,
+        new RegExp(`option '--${name} <.*>' argument '${value}' is invalid. not a `),
+      )
+    }
+  }
+})
+
+test('signet serve gives and keeps no more than its flags say', () =>
+  inFolder(async (folder) => {
+    makeIssuer(folder)
+    const times = ['--max-duration', '1h', '--max-offline-age', '10m', '--max-depth', '1']
+    const logs = ['--max-log-entries', '3', '--max-log-size', '4KiB']
+    const server = await startServer(folder, 0, ...times, ...logs)
+    try {
+      const agent = await registered(server)
+      const over = { duration: '3601', offline_max_age: '601', max_depth: '2' }
+      for (const [name, value] of Object.entries(over)) {
+        const fields = await parFields(agent, { [name]: value })
+        const { error_description: why } = await bodyOf(
+          await postForm(server, '/oauth/par', fields),
+          400,
+        )
+        assert.match(why, new RegExp(name))
+      }
+      const who = await device()
+      const most = { duration: '3600', offline_max_age: '600', max_depth: '1' }
+      const { bundle_id: id } = await granted(server, who, agent, most)
+      const origin = `${new URL(server.issuer).host}/devices/${who.key.publicKey.id}`
+      const log = await openLog(memoryLogStorage(), who.key, { origin })
+      await Promise.all([1, 2, 3].map((i) => log.append({ type: 'note', data: { i } })))
+      const sent = await asDevice(
+        server,
+        who,
+        'POST',
+        `/bundles/${id}/sync`,
+        await message(log, 0, 4),
+      )
+      assert.deepEqual(parseSyncAnswer(await sent.text()).refused, {
+        code: 'log_quota',
+        entries: 3,
+        bytes: 4096,
+      })
+    } finally {
+      assert.equal(await server.stop(), 0)
+    }
   }))
 
 test('signet serve keeps what it has to itself, and says no secret but the link it was asked for', () =>

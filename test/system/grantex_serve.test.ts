@@ -1,7 +1,7 @@
 /** The real client against `signet serve` as it comes: no sandbox, no policy; a person is asked. */
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
-import { readFileSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { test } from 'node:test'
@@ -34,6 +34,7 @@ test('signet serve refuses flags of the dialect without it, and a key that is no
         ['--insecure-local-webhooks'],
       ]
     ) assert.equal(serve(...flags), 1, flags[0])
+    assert.equal(existsSync(join(folder, 'data')), false)
     assert.equal(serve('--grantex', 'issuer.pem'), 3)
   }))
 

@@ -27,6 +27,7 @@ import {
   bodyOf,
   device,
   granted,
+  postForm,
   push,
   registered,
   signedForm,
@@ -312,7 +313,7 @@ test('agent: register, list, show, suspend and resume', () =>
     assert.equal((await tell('agent', 'list', '--limit', '2')).more, true)
     assert.match(
       await show('agent', 'list'),
-      /^ID +STATUS +NAME +TOOLS +REGISTERED\n(?:agent_.*\n)*agent_\S+ +active +Robot +calendar:read, mail:send +20/,
+      /^ID +STATUS +NAME +TOOLS +REGISTERED +TAKES FROM\n(?:agent_.*\n)*agent_\S+ +active +Robot +calendar:read, mail:send +20/,
     )
     assert.deepEqual(await tell('agent', 'show', made.id), made)
     assert.match(await show('agent', 'show', made.id), /redirect +https:\/\/app\.example\/cb\?x=1/)
@@ -333,6 +334,69 @@ test('agent: register, list, show, suspend and resume', () =>
       `${at.issuer}/`,
     )
     assert.equal(code, 0, err)
+  }))
+
+test('agent register and update refuse agents that are not there, and an update of nothing', () =>
+  withOperator(async (_, __, { tell, show, fails }) => {
+    const register = ['agent', 'register', '--name', 'Helper', '--redirect', 'https://app.example/']
+    await fails(2, 'request_malformed', ...register, '--takes-from', 'agent_none')
+    const [root, other] = [await tell(...register), await tell(...register)]
+    assert.deepEqual(root.takes_from, [])
+    const update = ['agent', 'update', root.id]
+    await fails(1, 'usage_invalid', ...update)
+    await fails(1, 'usage_invalid', ...update, '--takes-from', other.id, '--takes-from-nobody')
+    await fails(1, 'no id', 'agent', 'update', 'a/b', '--takes-from-nobody')
+    await fails(2, 'not_found', 'agent', 'update', 'agent_none', '--takes-from-nobody')
+    await fails(2, 'request_malformed', ...update, '--takes-from', other.id, '--takes-from', '*')
+    assert.deepEqual(await tell('agent', 'show', root.id), root)
+
+    const made = await tell(...register, '--takes-from', root.id, '--takes-from', other.id)
+    assert.deepEqual(made.takes_from, [root.id, other.id])
+    const facts = await show('agent', 'show', made.id)
+    assert.ok(facts.includes(`takes from  ${root.id}\ntakes from  ${other.id}\n`), facts)
+    const changed = await tell('agent', 'update', made.id, '--takes-from', other.id)
+    assert.deepEqual(changed, { ...made, takes_from: [other.id] })
+    const line = new RegExp(`^${made.id} .* ${other.id}$`, 'm')
+    assert.match(await show('agent', 'list'), line)
+    const alone = await show('agent', 'update', made.id, '--takes-from-nobody')
+    assert.equal(alone.includes('takes from'), false, alone)
+    assert.deepEqual((await tell('agent', 'show', made.id)).takes_from, [])
+  }))
+
+test('principal sign-in shows a code as the answer alone, also where the answer is none', async () => {
+  const code = `sgin_${'B'.repeat(43)}`
+  const link = `http://127.0.0.1/sign-in?code=${code}`
+  const answers = [
+    { principal: 'alice', code },
+    { principal: 'mallory', code, link },
+    { principal: 'alice', code: [code], link },
+    { principal: 'alice', code, link: 'javascript:' + code },
+    { principal: 'alice', code, link: code },
+  ]
+  for (const body of answers) {
+    await against(
+      (_, answer) => answer.writeHead(201).end(JSON.stringify(body)),
+      async (_, run) => {
+        const done = await run('principal', 'sign-in', 'alice', '--json')
+        assert.deepEqual([done.code, /server_failed/.test(done.err)], [2, true], done.err)
+        assert.equal(/BBBB/.test(done.err + done.out), false, done.err + done.out)
+      },
+    )
+  }
+})
+
+test('principal sign-in prints a link that signs the person in, for once', () =>
+  withOperator(async (at, _, { tell, show, fails }) => {
+    await fails(2, 'request_malformed', 'principal', 'sign-in', 'al ice')
+    await fails(2, 'request_malformed', 'principal', 'sign-in', 'x'.repeat(201))
+    const { principal, code, link } = await tell('principal', 'sign-in', 'alice')
+    assert.deepEqual([principal, link], ['alice', `${at.issuer}/sign-in?code=${code}`])
+    const form = { code, back: '/consent/x' }
+    assert.equal((await postForm(at, '/sign-in', form)).status, 303)
+    assert.equal((await postForm(at, '/sign-in', form)).status, 401)
+    const said = await show('principal', 'sign-in', 'alice')
+    assert.match(said, /^sign-in link of alice, for once: http:\S+\/sign-in\?code=sgin_\S+\n$/)
+    assert.equal(at.said().includes('sgin_'), false)
   }))
 
 test('grant and bundle: what a server gave is listed, and revoked only when it is said twice', () =>
