@@ -31,7 +31,11 @@ export function formatDuration(seconds: number): string {
 
 /** Rows as columns of equal width. */
 export function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? []
+  const widths: number[] = []
+  // Not Math.max(...): a list may have more rows than a call takes arguments.
+  for (const row of rows) {
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)
+  }
   return rows
     .map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd())
     .join('\n')

@@ -24,6 +24,8 @@ test('formatBytes() and formatDuration() keep to a few digits', () => {
   ])
   assert.deepEqual([0, 61, 3600 * 2 + 5].map(formatDuration), ['0:00', '1:01', '2:00:05'])
   assert.equal(table([['a', 'b'], ['long', 'c']]), 'a     b\nlong  c')
+  const long = table([['a', 'b'], ...Array.from({ length: 300_000 }, () => ['long', 'c'])])
+  assert.ok(long.startsWith('a     b\nlong  c\n'))
 })
 
 test('progressLine() tells throughput and time left, and fits the terminal', () => {
