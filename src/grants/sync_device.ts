@@ -145,6 +145,7 @@ class Sync {
     const { size } = this.#view.head
     let count = Math.min(this.#options.batch ?? 1024, MAX_SYNC_ENTRIES)
     let { batchBytes = 1024 * 1024 } = this.#options
+    let most = this.head.size
     for (let stuck = 0; this.head.size < size;) {
       const start = this.head.size
       const end = Math.min(size, start + count)
@@ -171,7 +172,9 @@ class Sync {
         continue
       }
       this.sent += Math.max(0, Math.min(this.head.size, end) - start)
-      stuck = this.head.size > start ? 0 : stuck + 1
+      // What it has lost and takes again is no progress: that could go on for ever.
+      stuck = this.head.size > most ? 0 : stuck + 1
+      most = Math.max(most, this.head.size)
       if (stuck === 3) throw new SignetError('sync_failed', 'the server takes no entries')
       this.#options.onProgress?.(this.head.size, size)
     }

@@ -1,7 +1,8 @@
 /** Syncs of one device at once. A message that another one overtook is that of a log that went back, to the server. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { syncDevice } from '../../src/grants/mod.ts'
+import { isSignetError } from '../../src/errors.ts'
+import { formatSyncAnswer, syncDevice } from '../../src/grants/mod.ts'
 import { enrolled } from './_devices.ts'
 import { syncServer } from './_sync_server.ts'
 
@@ -55,5 +56,24 @@ test('a sync that waits for another one can be given up, and one that failed is 
   release()
   await assert.rejects(first, { code: 'sync_refused' })
   assert.ok((await third).acknowledged > 0)
+  await device.close()
+})
+
+test('a server that loses again and again what it took is given up', async () => {
+  const { places, device } = await enrolled()
+  const server = syncServer(places.key.publicKey, ORIGIN, places.now)
+  for (let i = 0; i < 3; i++) await device.act(READ, {}, nothing)
+  await device.log!.checkpoint()
+  const view = device.log!.view()
+  server.before = async (_, n) => {
+    assert.ok(n < 50, 'it does not end')
+    const size = n % 2 === 0 ? 4 : 2
+    const acknowledged = { size, root: await view.hash({ start: 0, end: size }) }
+    const { status } = server
+    return new Response(formatSyncAnswer({ acknowledged, verdicts: [], log: 'consistent', status }))
+  }
+  await assert.rejects(syncDevice(device, { fetch: server.fetch }), (error) => {
+    return isSignetError(error, 'sync_failed') && /takes no entries/.test(error.message)
+  })
   await device.close()
 })
