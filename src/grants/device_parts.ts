@@ -53,6 +53,11 @@ export interface ActOptions {
 
 /** What came from the server. */
 export interface ServerContact {
+  /**
+   * Id of the bundle that it is about: of another one than the device has by now, neither its end nor its next
+   * generation counts for that. Default: whichever is there.
+   */
+  readonly about?: string | undefined
   /** The server's clock, seconds since 1970, as its answer over a connection that was authenticated says. */
   readonly serverTime?: number | undefined
   /** What the server has of the log. */

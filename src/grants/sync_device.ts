@@ -81,15 +81,16 @@ async function syncNow(device: Device, options: SyncDeviceOptions): Promise<Sync
   const checkpoint = await log.checkpoint()
   const view = log.view()
   const sync = new Sync(http, `${bundle.sync}/sync`, view, checkpoint, bundle.generation, options)
+  const { id: about } = bundle
   try {
     await sync.probe(device.acknowledged)
     await sync.sendAll()
   } catch (error) {
     // Whatever ended it: what was acknowledged and said until then counts. What ended it is told.
-    if (sync.contact !== undefined) await device.heard(sync.contact).catch(() => {})
+    if (sync.contact !== undefined) await device.heard({ ...sync.contact, about }).catch(() => {})
     throw error
   }
-  await device.heard(sync.contact!)
+  await device.heard({ ...sync.contact, about })
   sync.checkTaken()
   const { sent, verdicts, status } = sync
   return {
