@@ -94,5 +94,7 @@ export interface DeviceParts {
   readonly lastAction: number
   /** The newest generation of the state that the log names. */
   readonly namedGeneration: number
+  /** Indexes of entries of denials that the server has not, as far as they were read; ascending. */
+  readonly denied: readonly number[]
   openLog(origin: string): Promise<Log>
 }
