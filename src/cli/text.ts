@@ -12,6 +12,11 @@ export function printable(text: string): string {
   )
 }
 
+/** A value as JSON over several lines, safe for a terminal too: what is escaped stays the same to a reader of JSON. */
+export function jsonText(value: unknown): string {
+  return JSON.stringify(value, null, 2).split('\n').map(printable).join('\n')
+}
+
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
 
 /** A number of bytes with three digits and a decimal unit. */
