@@ -48,12 +48,14 @@ const RecordSchema = v.strictObject({
 export function sqliteDataKeys(path: string): DataKeyStore & { close(): void } {
   const attempt = attemptOn(path, 'the database of data keys')
   const database = attempt(() => openDatabase(path, SCHEMA))
-  const get = database.prepare(
+  // Of a database of somebody else's, with a table of this name, they fail.
+  const prepare = (sql: string) => attempt(() => database.prepare(sql))
+  const get = prepare(
     'SELECT revision, records FROM data_keys WHERE tenant = ? AND purpose = ?',
   )
   // Each is one statement, so one transaction: nothing comes between looking and writing.
-  const add = database.prepare('INSERT INTO data_keys VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING')
-  const replace = database.prepare(
+  const add = prepare('INSERT INTO data_keys VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING')
+  const replace = prepare(
     'UPDATE data_keys SET revision = revision + 1, records = ?4' +
       ' WHERE tenant = ?1 AND purpose = ?2 AND revision = ?3',
   )

@@ -16,12 +16,12 @@ const SCHEMA = `
 export function sqliteWitnessStore(path: string): WitnessStore & { close(): void } {
   const attempt = attemptOn(path, 'the database of the witness')
   const database = attempt(() => openDatabase(path, SCHEMA))
-  const get = database.prepare('SELECT note FROM checkpoint WHERE origin = ?')
+  // Of a database of somebody else's, with a table of this name, they fail.
+  const prepare = (sql: string) => attempt(() => database.prepare(sql))
+  const get = prepare('SELECT note FROM checkpoint WHERE origin = ?')
   // Each is one statement, so one transaction: nothing comes between looking and writing.
-  const add = database.prepare('INSERT INTO checkpoint VALUES (?, ?) ON CONFLICT DO NOTHING')
-  const replace = database.prepare(
-    'UPDATE checkpoint SET note = ?3 WHERE origin = ?1 AND note = ?2',
-  )
+  const add = prepare('INSERT INTO checkpoint VALUES (?, ?) ON CONFLICT DO NOTHING')
+  const replace = prepare('UPDATE checkpoint SET note = ?3 WHERE origin = ?1 AND note = ?2')
   return {
     // deno-lint-ignore require-await -- a fault must reject, not throw
     load: async (origin) => attempt(() => get.get(origin)?.note as string | undefined),

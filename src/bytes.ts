@@ -28,6 +28,34 @@ export function concat(...parts: readonly Uint8Array[]): Bytes {
   return out
 }
 
+/** Collects parts one after the other: many small ones, whoever chose their sizes, need no more room than a few. */
+export class Gathering {
+  #room: Bytes = new Uint8Array(4096)
+  #length = 0
+
+  /** How many bytes there are so far. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** Adds a part behind the others. */
+  add(part: Uint8Array): void {
+    const length = this.#length + part.length
+    if (length > this.#room.length) {
+      const room = new Uint8Array(Math.max(length, 2 * this.#room.length))
+      room.set(this.#room.subarray(0, this.#length))
+      this.#room = room
+    }
+    this.#room.set(part, this.#length)
+    this.#length = length
+  }
+
+  /** All of them in one. */
+  get bytes(): Bytes {
+    return this.#room.slice(0, this.#length)
+  }
+}
+
 /** True when both hold the same bytes. Not for secrets: the time tells where they differ. */
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a === b) return true

@@ -32,6 +32,7 @@ import {
   withParts,
 } from './device_folder.ts'
 import { duration } from './grant_terms.ts'
+import { day } from './operator_text.ts'
 import { printable } from './text.ts'
 
 /** Where a browser brings the answer to, unless told otherwise. */
@@ -230,7 +231,7 @@ function answer(
       printable(bundle.issuer)
     }`,
     `offline until ${
-      iso(bundle.expiresAt)
+      day(bundle.expiresAt)
     }, ${bundle.offline.maxAge} s since the last contact at most`,
     ...grant === undefined ? [] : [`may use: ${grant.tools.map(printable).join(', ')}`],
     `log: ${log === undefined ? '' : `${log.size} entries, `}${
@@ -253,8 +254,4 @@ function answer(
     log: { size: log?.size, acknowledged: acknowledged?.size ?? 0 },
   }, [ok ? 'may act' : 'may not act:', ...lines, ...facts].join('\n'))
   return worst === undefined ? 0 : EXIT_CODES[ERROR_KINDS[worst.code]]
-}
-
-function iso(seconds: number): string {
-  return new Date(seconds * 1000).toISOString().replace('.000', '')
 }

@@ -1,4 +1,5 @@
 /** How a device gets its bundle, wherever it comes from: into a folder that remembers its key and its server. */
+import { resolve } from 'node:path'
 import { SignetError } from '../errors.ts'
 import type { Device, PulledBundle } from '../grants/mod.ts'
 import type { Key } from '../keys/mod.ts'
@@ -46,7 +47,8 @@ export async function obtain<T>(
   const config = {
     key,
     kek: flags.kek ?? before?.kek,
-    anchor: flags.anchor ?? before?.anchor,
+    // Commands may be given elsewhere, and would look for another file there, find none, and compare with nothing.
+    anchor: flags.anchor === undefined ? before?.anchor : resolve(flags.anchor),
     trusted,
   }
   return await withParts(run, folder, config, flags, async (options, opening) => {

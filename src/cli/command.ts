@@ -3,7 +3,7 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander'
 import { type ErrorKind, isSignetError, type SignetError } from '../errors.ts'
 import type { CliContext, CommonFlags, Run } from './context.ts'
 import { passphraseSource } from './passphrase.ts'
-import { printable } from './text.ts'
+import { jsonText, printable } from './text.ts'
 
 /** Exit codes by kind of failure. 0 is success. */
 export const EXIT_CODES: Readonly<Record<ErrorKind, number>> = {
@@ -71,8 +71,7 @@ function runOf(context: CliContext, flags: CommonFlags): Run {
         insecureClearKey: flags.insecureClearKey ?? false,
         warn: (message) => say(`warning: ${message}`),
       }),
-    answer: (value, text) =>
-      terminal.out(flags.json ? JSON.stringify(value, null, 2) + '\n' : text + '\n'),
+    answer: (value, text) => terminal.out((flags.json ? jsonText(value) : text) + '\n'),
   }
 }
 
@@ -107,7 +106,7 @@ function showError(error: unknown, json: boolean, { terminal }: CliContext): num
     terminal.err(`signet: this is a fault in signet itself: ${(error as Error)?.stack ?? error}\n`)
     return EXIT_CODES.input
   }
-  if (json) terminal.out(JSON.stringify({ ok: false, error: errorToJson(error) }, null, 2) + '\n')
+  if (json) terminal.out(jsonText({ ok: false, error: errorToJson(error) }) + '\n')
   terminal.err(`signet: ${printable(error.message)} [${error.code}]\n`)
   if (error.remedy !== undefined) terminal.err(`  try: ${printable(error.remedy)}\n`)
   return EXIT_CODES[error.kind]

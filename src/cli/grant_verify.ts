@@ -20,6 +20,7 @@ import { claimsOf, iso, readChain } from './grant_file.ts'
 import { grantText, type LinkReport } from './grant_text.ts'
 import { seconds } from './keys.ts'
 import { openPublic } from './public_side.ts'
+import { jsonText } from './text.ts'
 
 const MAX_LIST_FILE = 8 * 2 ** 20
 
@@ -141,7 +142,7 @@ async function inspect(run: Run, _flags: CommonFlags, file: string): Promise<voi
   const chain = await readChain(run, file)
   const tokens = chain.map((token) => ({ header: parseJws(token).header, claims: claimsOf(token) }))
   run.say('nothing of this is verified')
-  run.answer({ verified: false, tokens }, JSON.stringify(tokens, null, 2))
+  run.answer({ verified: false, tokens }, jsonText(tokens))
 }
 
 async function readToken(run: Run, file: string): Promise<string> {

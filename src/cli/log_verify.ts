@@ -2,6 +2,7 @@
 import { fromUtf8, utf8 } from '../bytes.ts'
 import { formatVkey, parseNote } from '../envelope/mod.ts'
 import { SignetError } from '../errors.ts'
+import { isObject, parseJson } from '../json.ts'
 import {
   checkPolicy,
   cosignersOf,
@@ -62,13 +63,14 @@ async function verifyProofFile(run: Run, flags: VerifyFlags, bytes: Uint8Array):
 
 async function verifyExport(run: Run, flags: VerifyFlags, bytes: Uint8Array): Promise<number> {
   const end = bytes.indexOf(10)
-  const head = JSON.parse(fromUtf8(bytes.subarray(0, end)))
-  const origin = flags.origin ?? parseTreeHead(parseNote(String(head.checkpoint)).text).origin
+  const head = parseJson(bytes.subarray(0, Math.max(0, end)), { what: 'log range' })
+  const note = isObject(head) && typeof head.checkpoint === 'string' ? head.checkpoint : ''
+  const origin = flags.origin ?? parseTreeHead(parseNote(note).text).origin
   const { verifiers, policy } = await trustOf(run, flags, origin)
   const { from, entries, checkpoint } = await verifyRange(bytes, verifiers, { origin })
   if (policy !== undefined) {
     const witnesses = policy.witnesses.map(({ verifier }) => verifier)
-    checkPolicy(policy, await openCheckpoint(String(head.checkpoint), verifiers, { witnesses }))
+    checkPolicy(policy, await openCheckpoint(note, verifiers, { witnesses }))
   }
   run.answer(
     { ok: true, from, entries: entries.length, checkpoint: checkpointJson(checkpoint) },
@@ -122,7 +124,9 @@ export function verdict(report: LogReport, published: Published): string {
   if (pruned > 0) {
     text.push(`  the bodies of the first ${pruned} entries were pruned; their hashes hold`)
   }
-  if (times !== undefined) text.push(`  written from ${times.first} to ${times.last}`)
+  if (times !== undefined) {
+    text.push(`  written from ${printable(times.first)} to ${printable(times.last)}`)
+  }
   text.push(
     `  signed by ${
       checkpoint.verified.map(({ verifier }) => printable(`${verifier.name}+${verifier.id}`)).join(

@@ -121,7 +121,7 @@ export async function operatorOf(run: Run, flags: ServerFlags): Promise<Operator
           if (value !== undefined) params.set(name, value)
         }
         const { items: some, next } = await get(`${path}?${params}`, page)
-        items.push(...some)
+        for (const one of some) items.push(one)
         if (next === undefined) return { items, more: false }
         if (items.length >= limit) return { items: items.slice(0, limit), more: true }
         if (some.length === 0 || next === after) throw failed(server, 'gives a list without an end')

@@ -1,6 +1,6 @@
 /** Requests under the operator's key: bounded in time and size, followed nowhere, errors in the server's own words. */
 import type * as v from 'valibot'
-import { type Bytes, concat, utf8 } from '../bytes.ts'
+import { type Bytes, Gathering, utf8 } from '../bytes.ts'
 import { ERROR_KINDS, type ErrorCode, isSignetError, SignetError } from '../errors.ts'
 import { isObject, type JsonObject, parseJson } from '../json.ts'
 import { checkAborted } from '../keys/mod.ts'
@@ -65,19 +65,17 @@ async function readAll(
   maxBytes: number,
   wait: () => void,
 ): Promise<Bytes> {
-  const parts: Uint8Array[] = []
-  let length = 0
+  const all = new Gathering()
   const reader = body?.getReader()
   for (;;) {
     const { done, value } = await reader?.read() ?? { done: true as const, value: undefined }
-    if (done) return concat(...parts)
+    if (done) return all.bytes
     wait()
-    length += value.length
-    if (length > maxBytes) {
+    if (all.length + value.length > maxBytes) {
       await reader?.cancel()
       throw new SignetError('too_large', `the answer of ${server} has more than ${maxBytes} bytes`)
     }
-    parts.push(value)
+    all.add(value)
   }
 }
 

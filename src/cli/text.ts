@@ -12,6 +12,11 @@ export function printable(text: string): string {
   )
 }
 
+/** A value as JSON over several lines, safe for a terminal too: what is escaped stays the same to a reader of JSON. */
+export function jsonText(value: unknown): string {
+  return JSON.stringify(value, null, 2).split('\n').map(printable).join('\n')
+}
+
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
 
 /** A number of bytes with three digits and a decimal unit. */
@@ -31,7 +36,11 @@ export function formatDuration(seconds: number): string {
 
 /** Rows as columns of equal width. */
 export function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]?.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0))) ?? []
+  const widths: number[] = []
+  // Not Math.max(...): a list may have more rows than a call takes arguments.
+  for (const row of rows) {
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length)
+  }
   return rows
     .map((row) => row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd())
     .join('\n')

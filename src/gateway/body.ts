@@ -1,6 +1,6 @@
 /** Bodies of requests: read once, bounded, and only of the kind that a route takes. */
 import type * as v from 'valibot'
-import { type Bytes, concat, fromUtf8, owned } from '../bytes.ts'
+import { type Bytes, fromUtf8, Gathering } from '../bytes.ts'
 import { quoted, SignetError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { conform } from '../schema.ts'
@@ -20,22 +20,20 @@ export async function readBody(request: Request, maxBytes: number = MAX_BODY): P
     throw refuse()
   }
   if (request.body === null) return new Uint8Array()
-  const parts: Uint8Array[] = []
-  let size = 0
+  const body = new Gathering()
   const reader = request.body.getReader()
   try {
     for (let next = await reader.read(); !next.done; next = await reader.read()) {
-      size += next.value.length
-      if (size > maxBytes) {
+      if (body.length + next.value.length > maxBytes) {
         await reader.cancel()
         throw refuse()
       }
-      parts.push(next.value)
+      body.add(next.value)
     }
   } finally {
     reader.releaseLock()
   }
-  return parts.length === 1 ? owned(parts[0]!) : concat(...parts)
+  return body.bytes
 }
 
 /** Throws `media_type_refused` unless the body is of a media type. */

@@ -8,21 +8,27 @@ import { headOf } from './device_log.ts'
 import { nextBundle } from './issue.ts'
 import type { BundleRecord } from './records.ts'
 import { bundleStanding, requireActive } from './standing.ts'
-import { existing, retrying, type Stored } from './store.ts'
+import { everyRecord, existing, retrying, type Stored } from './store.ts'
 import { json, type Routes, type World } from './world.ts'
+
+/** Of one device in one answer. */
+const MAX_LISTED = 200
 
 /** `GET /bundles`, `GET /bundles/:id`, `POST /bundles/:id/refresh`. */
 export const bundleRoutes: Routes = (app, world) => {
   app.get('/bundles', async (c) => {
     world.count(c.req.raw, 'device')
-    const mine = async (id: string) =>
-      (await world.store.records.list('bundle', { key: `device:${id}`, limit: 200 }))
-        .map(({ record }) => record)
+    const { records } = world.store
     const { key } = await world.verified(c.req.raw, async (id) => {
-      const [first] = await mine(id)
-      return first && await deviceKey(first.deviceKey)
+      const [first] = await records.list('bundle', { key: `device:${id}`, limit: 1 })
+      return first && await deviceKey(first.record.deviceKey)
     }, 0)
-    const bundles = await mine(key.id)
+    // Ids sort by time: a device that looks for a bundle whose answer got lost looks for the newest.
+    const bundles: BundleRecord[] = []
+    for await (const { record } of everyRecord(records, 'bundle', `device:${key.id}`)) {
+      bundles.push(record)
+      if (bundles.length > MAX_LISTED) bundles.shift()
+    }
     return json({
       bundles: await Promise.all(bundles.map((record) => bundleAnswer(world, record))),
     })

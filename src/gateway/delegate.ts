@@ -24,7 +24,7 @@ import { confirmationKey } from './device_keys.ts'
 import { newBundle, newGrant, tokenAnswer } from './issue.ts'
 import type { AgentRecord, Asked, GrantRecord } from './records.ts'
 import { grantStanding, requireActive, requireValid } from './standing.ts'
-import type { Stored } from './store.ts'
+import { type Change, retrying, type Stored } from './store.ts'
 import type { World } from './world.ts'
 
 /** The type of a chain of tokens. The draft registers none; RFC 8693 §3 says how such names look. */
@@ -40,6 +40,11 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
   if (required(form, 'subject_token_type') !== CHAIN_TYPE) {
     throw new SignetError('request_malformed', `subject_token_type is not ${CHAIN_TYPE}`)
   }
+  // Of several exchanges under one agent at once one is committed first, and the others look again.
+  return await retrying(() => exchanged(world, form, holder))
+}
+
+async function exchanged(world: World, form: Form, holder: PublicKey): Promise<Response> {
   const { grant, stored } = await ownGrant(world, required(form, 'subject_token'))
   if (grant.holder.id !== holder.id) {
     throw new SignetError(
@@ -59,10 +64,10 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
   requireTaking(agent, parent.agent)
   const key = await confirmationKey(form, 'req_cnf')
   const asked = within(grant, parent, readAsked(form, agent, world.ceilings), world.now())
+  const above = await agentsAbove(world, parent, agent.id)
   const origin = { agent: agent.id, principal: parent.principal, parent: parent.id }
   const child = await newGrant(world, origin, asked, key)
   const bundle = await newBundle(world, child, key)
-  const above = parent.agent === agent.id ? [] : [(await agentToGrant(world, parent.agent)).keep]
   await world.store.commit([
     // If the parent is revoked at this moment, the revocation must see the child, or the child not come to be.
     { put: 'grant', record: parent, version },
@@ -72,6 +77,19 @@ export async function exchange(world: World, form: Form, holder: PublicKey): Pro
     { put: 'bundle', record: bundle, version: 0 },
   ])
   return tokenAnswer(world, child, bundle, { issued_token_type: CHAIN_TYPE })
+}
+
+/** The other agents of a grant and of those above it, to be committed along: each may be suspended at this moment. */
+async function agentsAbove(world: World, grant: GrantRecord, but: string): Promise<Change[]> {
+  const agents = new Set<string>()
+  for (let current: GrantRecord | undefined = grant; current !== undefined;) {
+    if (current.agent !== but) agents.add(current.agent)
+    const { parent }: GrantRecord = current
+    current = parent === undefined
+      ? undefined
+      : (await world.store.records.get('grant', parent))?.record
+  }
+  return await Promise.all([...agents].map(async (id) => (await agentToGrant(world, id)).keep))
 }
 
 /**

@@ -174,7 +174,11 @@ function conditionsOf(rule: Touch, fail: Fail): Capability {
   const conditions = Object.keys(CONDITIONS) as (keyof typeof CONDITIONS)[]
   if (conditions.every((name) => rule[name] === undefined)) fail('it has no condition')
   capabilityOf(() => scopesToTools(rule.scopes ?? []), 'scopes', fail)
-  return capabilityOf(() => rule.beyond ?? {}, 'beyond', fail)
+  const bounds = capabilityOf(() => rule.beyond ?? {}, 'beyond', fail)
+  // Nothing is beyond that: the rule would look as if it denied the tool, and never would.
+  const boundless = [...bounds].find(([, map]) => map.size === 0)
+  if (boundless !== undefined) fail(`${quoted(boundless[0])} has no bounds there`, 'beyond')
+  return bounds
 }
 
 function capabilityOf(tools: () => JsonObject, member: string, fail: Fail): Capability {

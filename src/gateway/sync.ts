@@ -21,7 +21,7 @@ import { digestOf } from './ids.ts'
 import { logOrigin } from './issue.ts'
 import type { BundleRecord } from './records.ts'
 import { bundleStanding, EXPIRED, grantStanding, type Standing } from './standing.ts'
-import { retrying } from './store.ts'
+import { everyRecord, retrying } from './store.ts'
 import type { Routes, World } from './world.ts'
 
 /** How long a bundle is as good as new, seconds: many messages in a row bring one refresh. */
@@ -86,10 +86,11 @@ async function knownGrants(
   device: string,
 ): Promise<ReadonlyMap<string, KnownGrant>> {
   const known = new Map<string, KnownGrant>()
-  const bundles = await world.store.records.list('bundle', { key: `device:${device}`, limit: 1000 })
   // An entry names its grant and not its bundle: of several bundles with one grant, the last to end counts.
   const ends = new Map<string, number>()
-  for (const { record: { grant, revokedAt = Infinity } } of bundles) {
+  // All of them: whoever passes grants on to this key must not be able to push its own out of sight.
+  for await (const { record } of everyRecord(world.store.records, 'bundle', `device:${device}`)) {
+    const { grant, revokedAt = Infinity } = record
     ends.set(grant, Math.max(ends.get(grant) ?? 0, revokedAt))
   }
   for (const [id, end] of ends) {

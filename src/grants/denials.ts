@@ -19,13 +19,17 @@ export class Denials {
   #minute = NaN
   readonly #told = new Set<string>()
   /** Indexes of entries that the server does not have, ascending. */
-  #entries: number[] = []
+  #entries: number[]
   #untold = 0
 
-  /** `maxWaiting`: with so many entries of denials that the server does not have, further ones are counted only. */
-  constructor(memory: DeviceMemory, maxWaiting: number) {
+  /**
+   * `maxWaiting`: with so many entries of denials that the server does not have, further ones are counted only.
+   * `entries`: those that the log had when it was opened.
+   */
+  constructor(memory: DeviceMemory, maxWaiting: number, entries: readonly number[]) {
     this.#memory = memory
     this.#maxWaiting = maxWaiting
+    this.#entries = [...entries]
   }
 
   /** How many entries of denials the server does not have. */

@@ -57,7 +57,8 @@ export class Device {
     this.torn = parts.torn
     this.#settings = parts.settings
     this.#memory = new DeviceMemory(parts)
-    this.#denials = new Denials(this.#memory, parts.settings.maxWaiting ?? MAX_WAITING)
+    const { maxWaiting = MAX_WAITING } = parts.settings
+    this.#denials = new Denials(this.#memory, maxWaiting, parts.denied)
   }
 
   /** Called by `openDevice`: opens the bundle that the state holds, and tells what was left open. */

@@ -20,7 +20,7 @@ export interface ContactOptions {
 /** Takes in what the server said. To be called in turn. Errors: see `Device.heard`. */
 export async function takeIn(
   memory: DeviceMemory,
-  contact: ServerContact,
+  said: ServerContact,
   { live, first }: ContactOptions,
 ): Promise<void> {
   const [damage] = live ? [] : memory.found
@@ -28,6 +28,10 @@ export async function takeIn(
     throw new SignetError(damage.code, damage.message, { remedy: 'sync with the server' })
   }
   const before = memory.state
+  // The server was asked, and meanwhile another bundle took the place of that one.
+  const { about = before.bundleId } = said
+  const isPast = about !== before.bundleId
+  const contact = isPast ? { ...said, bundle: undefined, revoked: undefined } : said
   const ended = before.revoked === undefined ? contact.revoked : undefined
   // It counts from now on, whatever becomes of the rest and of the disk.
   if (ended !== undefined) memory.revoke(ended)
@@ -40,11 +44,21 @@ export async function takeIn(
     ...live ? { lastContact: heardAt } : {},
     newestTime: Math.max(heardAt, authority?.bundle.issuedAt ?? 0),
     ...ended === undefined ? {} : { revoked: ended },
+    ...isPast ? { others: before.others.map((one) => endedAs(one, about, said.revoked)) } : {},
   }
   // The server's clock is the only one that may set the mark back, and only together with a fresh bundle.
   const setsTime = live && contact.serverTime !== undefined && authority !== undefined
   const event = eventOf(before, contact, { authority, ended, lastAction: memory.lastAction })
   await memory.save(change, { event, authority, setsTime })
+}
+
+/** What is known of another bundle, if that is the one that the server has taken back. */
+function endedAs(
+  other: DeviceState['others'][number],
+  about: string | undefined,
+  revoked: Revoked | undefined,
+): DeviceState['others'][number] {
+  return other.id === about ? { ...other, revoked: other.revoked ?? revoked } : other
 }
 
 /** Opens a bundle that came; undefined for the one that is here already. */

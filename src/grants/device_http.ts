@@ -2,7 +2,7 @@
  * A device's requests: signed by its key, tried again where that can help, and never for longer than somebody
  * wants to wait. What cannot get better by waiting is told at once.
  */
-import { type Bytes, owned } from '../bytes.ts'
+import { type Bytes, Gathering } from '../bytes.ts'
 import { signRequest } from '../envelope/mod.ts'
 import { isSignetError, quoted, SignetError } from '../errors.ts'
 import { isObject, parseJson } from '../json.ts'
@@ -148,26 +148,17 @@ type Attempt =
 
 /** The answer's body; one that is larger than any bundle is none of ours. */
 async function readAll(response: Response): Promise<Bytes> {
-  const parts: Uint8Array[] = []
-  let length = 0
+  const all = new Gathering()
   const reader = response.body?.getReader()
   for (;;) {
     const { done, value } = await reader?.read() ?? { done: true as const, value: undefined }
-    if (done) break
-    length += value.length
-    if (length > 2 * MAX_BUNDLE_LENGTH) {
+    if (done) return all.bytes
+    if (all.length + value.length > 2 * MAX_BUNDLE_LENGTH) {
       await reader?.cancel()
       throw new SignetError('sync_failed', 'the answer of the server does not end')
     }
-    parts.push(value)
+    all.add(value)
   }
-  const whole = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return owned(whole)
 }
 
 function timeOf(headers: Headers | undefined): number | undefined {

@@ -37,6 +37,8 @@ export interface LogFindings {
   /** Of actions: index and time (seconds since 1970) of the first at or after `unsent`, index of the last of all. */
   readonly firstUnsent: { readonly index: number; readonly time: number } | undefined
   readonly lastAction: number
+  /** Indexes of entries of denials at or after `unsent`, ascending. */
+  readonly denied: readonly number[]
   /** The newest time that the device judged by, seconds since 1970; 0: no entry tells. */
   readonly newestTime: number
 }
@@ -78,6 +80,7 @@ export async function scanLog(view: LogView, from: ScanFrom): Promise<LogFinding
   let stateGeneration = 0
   let firstUnsent: LogFindings['firstUnsent']
   let lastAction = -1
+  const denied: number[] = []
   let newestTime = 0
   for await (const entry of entriesFrom(view, from.index)) {
     const { seq: index, type } = entry
@@ -88,6 +91,7 @@ export async function scanLog(view: LogView, from: ScanFrom): Promise<LogFinding
       lastAction = index
       if (index >= from.unsent) firstUnsent ??= { index, time }
     }
+    if (type === 'action.denied' && index >= from.unsent) denied.push(index)
     if (type === 'action.intent') {
       open.set(index, { index, tool: entry.action, time: entry.time })
       if (data.charges !== undefined) {
@@ -113,6 +117,7 @@ export async function scanLog(view: LogView, from: ScanFrom): Promise<LogFinding
     bundleGenerations,
     firstUnsent,
     lastAction,
+    denied,
     newestTime,
   }
 }

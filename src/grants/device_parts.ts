@@ -53,6 +53,11 @@ export interface ActOptions {
 
 /** What came from the server. */
 export interface ServerContact {
+  /**
+   * Id of the bundle that it is about: of another one than the device has by now, neither its end nor its next
+   * generation counts for that. Default: whichever is there.
+   */
+  readonly about?: string | undefined
   /** The server's clock, seconds since 1970, as its answer over a connection that was authenticated says. */
   readonly serverTime?: number | undefined
   /** What the server has of the log. */
@@ -89,5 +94,7 @@ export interface DeviceParts {
   readonly lastAction: number
   /** The newest generation of the state that the log names. */
   readonly namedGeneration: number
+  /** Indexes of entries of denials that the server has not, as far as they were read; ascending. */
+  readonly denied: readonly number[]
   openLog(origin: string): Promise<Log>
 }

@@ -76,6 +76,7 @@ const NOTHING: LogFindings = {
   bundleGenerations: new Map(),
   firstUnsent: undefined,
   lastAction: -1,
+  denied: [],
   newestTime: 0,
 }
 
@@ -109,7 +110,7 @@ export async function openDevice(options: OpenDeviceOptions): Promise<Device> {
   try {
     const state = loaded ?? fresh(origin ?? '')
     const findings = log === undefined ? NOTHING : await readLog(log, state)
-    const { lastAction, stateGeneration: namedGeneration, unresolved } = findings
+    const { lastAction, stateGeneration: namedGeneration, unresolved, denied } = findings
     const ledger = new DeviceLedger(state.ledger)
     for (const { index, charges, time } of findings.counted) ledger.replay(index, charges, time)
     const device = new Device({
@@ -126,6 +127,7 @@ export async function openDevice(options: OpenDeviceOptions): Promise<Device> {
       torn,
       lastAction,
       namedGeneration,
+      denied,
       openLog: start,
     })
     await device.start()

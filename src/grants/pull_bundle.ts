@@ -62,6 +62,7 @@ export async function refreshDevice(
   const http = deviceHttp(device.key, { now: () => device.now, ...options })
   const pulled = readBundle(await http.request('POST', `${bundle.sync}/refresh`))
   await device.heard({
+    about: bundle.id,
     bundle: pulled.bundle,
     revoked: pulled.revoked,
     serverTime: pulled.serverTime,

@@ -81,15 +81,16 @@ async function syncNow(device: Device, options: SyncDeviceOptions): Promise<Sync
   const checkpoint = await log.checkpoint()
   const view = log.view()
   const sync = new Sync(http, `${bundle.sync}/sync`, view, checkpoint, bundle.generation, options)
+  const { id: about } = bundle
   try {
     await sync.probe(device.acknowledged)
     await sync.sendAll()
   } catch (error) {
     // Whatever ended it: what was acknowledged and said until then counts. What ended it is told.
-    if (sync.contact !== undefined) await device.heard(sync.contact).catch(() => {})
+    if (sync.contact !== undefined) await device.heard({ ...sync.contact, about }).catch(() => {})
     throw error
   }
-  await device.heard(sync.contact!)
+  await device.heard({ ...sync.contact, about })
   sync.checkTaken()
   const { sent, verdicts, status } = sync
   return {
@@ -145,6 +146,7 @@ class Sync {
     const { size } = this.#view.head
     let count = Math.min(this.#options.batch ?? 1024, MAX_SYNC_ENTRIES)
     let { batchBytes = 1024 * 1024 } = this.#options
+    let most = this.head.size
     for (let stuck = 0; this.head.size < size;) {
       const start = this.head.size
       const end = Math.min(size, start + count)
@@ -171,7 +173,9 @@ class Sync {
         continue
       }
       this.sent += Math.max(0, Math.min(this.head.size, end) - start)
-      stuck = this.head.size > start ? 0 : stuck + 1
+      // What it has lost and takes again is no progress: that could go on for ever.
+      stuck = this.head.size > most ? 0 : stuck + 1
+      most = Math.max(most, this.head.size)
       if (stuck === 3) throw new SignetError('sync_failed', 'the server takes no entries')
       this.#options.onProgress?.(this.head.size, size)
     }

@@ -153,7 +153,9 @@ class Check {
     try {
       if (this.#strict) parseEntry(entry)
       const { seq, time } = glance(entry)
-      if (seq !== index) this.#fault('entry_malformed', `${where} says that it is ${seq}`, where)
+      // Anything may stand there, also what no text can be made of.
+      const said = typeof seq === 'number' ? seq : `a ${typeof seq}`
+      if (seq !== index) this.#fault('entry_malformed', `${where} says that it is ${said}`, where)
       if (typeof time !== 'string' || time < this.#last) {
         this.#fault('entry_malformed', `time runs back at ${where}`, where)
       } else {

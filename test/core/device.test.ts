@@ -2,7 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fromUtf8 } from '../../src/bytes.ts'
 import { isSignetError, SignetError } from '../../src/errors.ts'
-import { deviceKek, deviceKey, issueGrant, openDevice, peekDevice } from '../../src/grants/mod.ts'
+import {
+  type Device,
+  deviceKek,
+  deviceKey,
+  issueGrant,
+  openDevice,
+  peekDevice,
+} from '../../src/grants/mod.ts'
 import type { JsonObject } from '../../src/json.ts'
 import { ALGORITHMS } from '../../src/algorithms.ts'
 import { generateKey, keyring, memoryKek, memoryKeys } from '../../src/keys/mod.ts'
@@ -234,6 +241,20 @@ test('denials without end neither stop what is allowed nor fill the disk, and ar
   assert.ok(entries.length <= 12, `${entries.length}`)
   const counted = entries.map(({ data }) => Number((data as JsonObject).more ?? 1))
   assert.equal(counted.reduce((sum, one) => sum + one), 299)
+  await again.close()
+})
+
+test('denials from before a device was opened again do not stop what is allowed either', async () => {
+  const { places, device } = await enrolled({}, { maxWaiting: 10 })
+  const deny = (to: Device, i: number) => to.act('not:granted', { i }, never).catch(() => {})
+  for (let i = 0; i < 15; i++) await deny(device, i)
+  await device.close()
+  const again = await open(places, { maxWaiting: 10 })
+  await again.act(READ, {}, nothing)
+  for (let i = 0; i < 15; i++) await deny(again, i)
+  const types = await typesOf(again)
+  // What was only counted until it was closed is told in one more.
+  assert.equal(types.filter((type) => type === 'action.denied').length, 11)
   await again.close()
 })
 

@@ -1,8 +1,9 @@
 /** Syncs of one device at once. A message that another one overtook is that of a log that went back, to the server. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { syncDevice } from '../../src/grants/mod.ts'
-import { enrolled } from './_devices.ts'
+import { isSignetError } from '../../src/errors.ts'
+import { formatSyncAnswer, refreshDevice, syncDevice } from '../../src/grants/mod.ts'
+import { enrolled, makeBundle, open, T0 } from './_devices.ts'
 import { syncServer } from './_sync_server.ts'
 
 const READ = 'calendar:read'
@@ -56,4 +57,65 @@ test('a sync that waits for another one can be given up, and one that failed is 
   await assert.rejects(first, { code: 'sync_refused' })
   assert.ok((await third).acknowledged > 0)
   await device.close()
+})
+
+test('a server that loses again and again what it took is given up', async () => {
+  const { places, device } = await enrolled()
+  const server = syncServer(places.key.publicKey, ORIGIN, places.now)
+  for (let i = 0; i < 3; i++) await device.act(READ, {}, nothing)
+  await device.log!.checkpoint()
+  const view = device.log!.view()
+  server.before = async (_, n) => {
+    assert.ok(n < 50, 'it does not end')
+    const size = n % 2 === 0 ? 4 : 2
+    const acknowledged = { size, root: await view.hash({ start: 0, end: size }) }
+    const { status } = server
+    return new Response(formatSyncAnswer({ acknowledged, verdicts: [], log: 'consistent', status }))
+  }
+  await assert.rejects(syncDevice(device, { fetch: server.fetch }), (error) => {
+    return isSignetError(error, 'sync_failed') && /takes no entries/.test(error.message)
+  })
+  await device.close()
+})
+
+test('what the server says of one bundle does nothing to another that came meanwhile', async () => {
+  for (const ways of ['sync', 'refresh'] as const) {
+    const { places, device } = await enrolled()
+    const server = syncServer(places.key.publicKey, ORIGIN, places.now)
+    const ask = () =>
+      ways === 'sync'
+        ? syncDevice(device, { fetch: server.fetch })
+        : refreshDevice(device, { fetch: server.fetch })
+    const next = await makeBundle(places.key, { generation: 2, issuedAt: T0 + 18 })
+    const sync = 'https://grants.example/bundles/bundle-2'
+    const other = await makeBundle(places.key, { id: 'bundle-2', issuedAt: T0 + 10, sync })
+    server.bundle = next
+    server.refreshed = () => Promise.resolve({ bundle: next })
+    server.after = async (response, n) => {
+      if (n === 1) await device.enroll(other)
+      return response
+    }
+    await ask()
+    assert.equal(device.bundle?.id, 'bundle-2', ways)
+    await device.enroll(await makeBundle(places.key, { generation: 3, issuedAt: T0 + 30 }))
+    assert.equal(device.bundle?.id, 'bundle-1')
+
+    server.bundle = undefined
+    server.status = { state: 'revoked', at: T0, reason: 'lost' }
+    server.refreshed = () => Promise.resolve({ status: server.status })
+    const again = await makeBundle(places.key, { id: 'bundle-2', issuedAt: T0 + 40, sync })
+    server.after = async (response) => {
+      if (device.bundle?.id === 'bundle-1') await device.enroll(again)
+      return response
+    }
+    await ask().catch(() => {})
+    assert.deepEqual([device.bundle?.id, device.revoked], ['bundle-2', undefined], ways)
+    await device.close()
+    const reopened = await open(places)
+    assert.equal(reopened.revoked, undefined)
+    // It is known of the one that it was said of.
+    await reopened.enroll(await makeBundle(places.key, { generation: 4, issuedAt: T0 + 50 }))
+    assert.deepEqual(reopened.revoked, { at: T0, reason: 'lost' }, ways)
+    await reopened.close()
+  }
 })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ALGORITHMS } from '../../src/algorithms.ts'
+import { utf8 } from '../../src/bytes.ts'
 import { isSignetError, SignetError } from '../../src/errors.ts'
 import { gateway, memoryGatewayStore, type Routes } from '../../src/gateway/mod.ts'
 import { generateKey } from '../../src/keys/mod.ts'
@@ -294,4 +295,19 @@ test('nothing that is kept would let a reader of the store in', async () => {
   for (const prefix of ['sgin_', 'sgco_', 'sgop_', '"d":']) {
     assert.equal(text.includes(prefix), false, prefix)
   }
+})
+
+test('a body in very many pieces is read as one in a single piece', async () => {
+  const { fetch } = await scene()
+  const bytes = utf8(`client_id=${'x'.repeat(200_000)}`)
+  let at = 0
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      if (at < bytes.length) controller.enqueue(bytes.subarray(at++, at))
+      else controller.close()
+    },
+  })
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+  const init = { method: 'POST', headers, body, duplex: 'half' }
+  await refused(fetch(new Request(`${ISSUER}/oauth/par`, init)), 401, 'client_unknown')
 })

@@ -108,6 +108,7 @@ test('parseGrantPolicy() refuses what is not wholly understood, and names the pl
     [text(deny({ scopes: ['payments:*'] })), 'rules.0.scopes', 'policy_malformed'],
     [text(deny({ scopes: [''] })), 'rules.0.scopes.0', 'policy_malformed'],
     [text(deny({ beyond: {} })), 'rules.0.beyond', 'policy_malformed'],
+    [text(deny({ beyond: { ...ALLOW.tools, x: {} } })), 'rules.0.beyond', 'policy_malformed'],
     [
       text(deny({ beyond: { x: { y: { constraint_type: 'regex' } } } })),
       'rules.0.beyond',
@@ -314,11 +315,13 @@ const some = <T>(...values: T[]) => fc.subarray(values, { minLength: 1 })
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) =>
   fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary })
 const few = fc.constantFrom(0, 1, 2)
-const toolMap: fc.Arbitrary<ToolsJson> = fc.dictionary(
-  fc.constantFrom('a', 'b', 'c'),
-  fc.dictionary(fc.constantFrom('x', 'y'), tree, { maxKeys: 1, noNullPrototype: true }),
-  { minKeys: 1, maxKeys: 3, noNullPrototype: true },
-)
+const toolMapOf = (minKeys: number): fc.Arbitrary<ToolsJson> =>
+  fc.dictionary(
+    fc.constantFrom('a', 'b', 'c'),
+    fc.dictionary(fc.constantFrom('x', 'y'), tree, { minKeys, maxKeys: 1, noNullPrototype: true }),
+    { minKeys: 1, maxKeys: 3, noNullPrototype: true },
+  )
+const toolMap = toolMapOf(0)
 const audience = some('https://x/', 'https://y/')
 const allowRule = fc.record({
   effect: fc.constant('allow'),
@@ -336,7 +339,7 @@ const touchRule = fc.record({
   agents: maybe(some('agent_1', 'agent_2')),
   principals: maybe(some('alice', 'bob')),
   scopes: maybe(some('a', 'b', 'd')),
-  beyond: maybe(toolMap),
+  beyond: maybe(toolMapOf(1)),
   audience: maybe(audience),
   over_duration: maybe(few),
   over_offline_age: maybe(few),

@@ -232,6 +232,25 @@ test('an action is judged by its own grant, whichever bundle brings it', async (
   assert.deepEqual((await sync(at, who, over.bundle_id, await message(log))).verdicts, [])
 })
 
+test('a device with very many bundles is judged by all of them, and finds its newest', async () => {
+  const at = await scene()
+  const who = await device()
+  const first = await granted(at, who)
+  const { record } = (await at.store.records.get('bundle', first.bundle_id))!
+  for (let i = 0; i < 1000; i++) {
+    const id = `${record.id}_${String(i).padStart(4, '0')}`
+    await at.store.commit([{ put: 'bundle', record: { ...record, id }, version: 0 }])
+  }
+  at.now += 1
+  const newest = await granted(at, who)
+  const log = await logOf(who, 1, at.now)
+  const ref = hashOf(newest.access_token)
+  await log.append({ type: 'action.intent', action: 'mail:send', ref })
+  assert.deepEqual((await sync(at, who, newest.bundle_id, await message(log))).verdicts, [])
+  const { bundles } = await bodyOf(await asDevice(at, who, 'GET', '/bundles'))
+  assert.deepEqual([bundles.length, bundles.at(-1).bundle_id], [200, newest.bundle_id])
+})
+
 test('a message that comes late, of a log that went on, is no finding', async () => {
   const at = await scene()
   const who = await device()

@@ -323,8 +323,41 @@ test('what an agent takes no more at the moment of an exchange comes not to be',
   const agent = await registered(at, { takes_from: [root.agent] })
   hook.meddle = () => asOperator(at, 'PATCH', `/admin/agents/${agent}`, { takes_from: [] })
   const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf)
-  await refused(signedForm(at, who, '/oauth/token', fields), 409, 'store_conflict')
+  await refused(signedForm(at, who, '/oauth/token', fields), 403, 'policy_denied')
   assert.equal((await grantsOf(at)).length, 1)
+})
+
+test('exchanges of one grant at once are all answered', async () => {
+  const at = await scene()
+  const who = await device()
+  const root = await granted(at, who, undefined, { max_depth: '1' })
+  const others = await Promise.all(Array.from({ length: 6 }, () => device()))
+  const answers = await Promise.all(others.map(({ cnf }) => {
+    const fields = exchangeFields(root.access_token, who.cnf, root.agent, cnf)
+    return signedForm(at, who, '/oauth/token', fields)
+  }))
+  assert.deepEqual(answers.map(({ status }) => status), Array(6).fill(200))
+})
+
+test('an agent that is suspended at the moment of an exchange stops it, however far above', async () => {
+  const hook: { meddle?: (() => Promise<unknown>) | undefined } = {}
+  const isChild = (change: Change) =>
+    'put' in change && change.put === 'grant' && change.version === 0 && !!change.record.parent
+  const at = await scene({
+    store: meddled((changes) => changes.some(isChild) ? hook.meddle : undefined),
+  })
+  const [who, child, last] = [await device(), await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '3' })
+  const agent = await registered(at, { takes_from: [root.agent] })
+  const first = exchangeFields(root.access_token, who.cnf, agent, child.cnf, { max_depth: '2' })
+  const made = await bodyOf(await signedForm(at, who, '/oauth/token', first))
+  hook.meddle = async () => {
+    hook.meddle = undefined
+    await bodyOf(await asOperator(at, 'POST', `/admin/agents/${root.agent}/suspend`))
+  }
+  const fields = exchangeFields(made.access_token, child.cnf, agent, last.cnf)
+  await refused(signedForm(at, child, '/oauth/token', fields), 403, 'policy_denied')
+  assert.equal((await grantsOf(at)).length, 2)
 })
 
 test('a grant with an audience or limits is not widened by way of the server', async () => {

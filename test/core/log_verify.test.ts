@@ -163,6 +163,12 @@ test('a signer that lies about places and times is found out', async () => {
   assert.match((await lie(entry(0, late), entry(1, early))).faults[0]!.message, /time runs back/)
   assert.match((await lie(entry(0, early), entry(0, late))).faults[0]!.message, /says that it is 0/)
   assert.equal((await lie('not json')).faults[0]!.code, 'entry_malformed')
+  // What cannot be made into text, and what is too much of it.
+  for (const seq of ['{"toString":1,"valueOf":1}', '[[]]', 'null', `"${'\\u001b'.repeat(9000)}"`]) {
+    const { faults, verified } = await lie(`{"seq":${seq},"time":"${early}"}`)
+    assert.deepEqual([faults[0]!.code, verified], ['entry_malformed', 1])
+    assert.ok(faults[0]!.message.length < 60)
+  }
 })
 
 test('verification can be cancelled', async () => {

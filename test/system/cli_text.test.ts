@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict'
+import { Buffer } from 'node:buffer'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { progressBar, progressLine } from '../../src/cli/progress.ts'
-import { formatBytes, formatDuration, printable, table } from '../../src/cli/text.ts'
+import { formatBytes, formatDuration, jsonText, printable, table } from '../../src/cli/text.ts'
 import type { Run } from '../../src/cli/context.ts'
+import { inFolder, signet } from './_signet.ts'
 
 const MB = 1_000_000
 
@@ -14,6 +18,27 @@ test('printable() shows what could steer a terminal or turn the direction of wri
   assert.equal(printable('naïve 模型 \u{1f600}'), 'naïve 模型 \u{1f600}')
 })
 
+test('jsonText() is JSON that steers no terminal', () => {
+  const value = { 'a\u009b2J': ['b\u202e\u001b[2J\u007f', 1, {}] }
+  const text = jsonText(value)
+  assert.deepEqual(JSON.parse(text), value)
+  assert.match(text, /^[\n\x20-\x7e]*$/)
+  assert.equal(text.split('\n').length, 7)
+})
+
+test('grant inspect shows the words of strangers as text', () =>
+  inFolder((folder) => {
+    const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+    const token = `${part({ alg: 'EdDSA', kid: '\u009b2J' })}.${part({ iss: '\u202e' })}.AAAA`
+    writeFileSync(join(folder, 'g'), `${token}\n`)
+    for (const more of [[], ['--json']]) {
+      const { code, out } = signet(folder, 'grant', 'inspect', 'g', ...more)
+      assert.equal(code, 0)
+      assert.match(out, /\\u009b2J[^]*\\u202e/)
+      assert.match(out, /^[\n\x20-\x7e]*$/)
+    }
+  }))
+
 test('formatBytes() and formatDuration() keep to a few digits', () => {
   assert.deepEqual([0, 999, 1000, 13_538_124, 2e12].map(formatBytes), [
     '0 B',
@@ -24,6 +49,8 @@ test('formatBytes() and formatDuration() keep to a few digits', () => {
   ])
   assert.deepEqual([0, 61, 3600 * 2 + 5].map(formatDuration), ['0:00', '1:01', '2:00:05'])
   assert.equal(table([['a', 'b'], ['long', 'c']]), 'a     b\nlong  c')
+  const long = table([['a', 'b'], ...Array.from({ length: 300_000 }, () => ['long', 'c'])])
+  assert.ok(long.startsWith('a     b\nlong  c\n'))
 })
 
 test('progressLine() tells throughput and time left, and fits the terminal', () => {

@@ -86,3 +86,12 @@ test('a database that is none, or holds what are no records, is an error of ours
     database.close()
     store.close()
   }))
+
+test('a database of somebody else is io_failed', () =>
+  inTemp((folder) => {
+    const path = join(folder, 'other.db')
+    const database = new DatabaseSync(path)
+    database.exec('CREATE TABLE data_keys (x)')
+    database.close()
+    assert.throws(() => sqliteDataKeys(path), { code: 'io_failed' })
+  }))

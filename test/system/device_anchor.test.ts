@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -18,7 +19,7 @@ import { fileLogStorage } from '../../backends/log_fs.ts'
 import { openDevice } from '../../src/grants/mod.ts'
 import { readPublicKeys } from '../../src/keys/mod.ts'
 import { serverKey } from '../core/_devices.ts'
-import { onStage, SECRET, type Stage } from './_device_stage.ts'
+import { onStage, run, SECRET, type Stage } from './_device_stage.ts'
 import { inTemp } from './_temp.ts'
 
 const STATUS = ['bundle', 'status', 'agent', ...SECRET]
@@ -170,6 +171,13 @@ test('an anchor that is damaged is no reason to go on, and is named', () =>
     writeFileSync(join(folder, 'my.anchor'), 'c2sp.org/tlog-proof@v1\n')
     const { err } = await fails(2, 'proof_malformed', ...STATUS)
     assert.match(err, /my\.anchor/)
+    // Wherever the command is given.
+    mkdirSync(join(folder, 'elsewhere'))
+    const there = await run(
+      join(folder, 'elsewhere'),
+      ...['bundle', 'status', '../agent', '--key', '../d.pem', ...SECRET],
+    )
+    assert.deepEqual([there.code, /proof_malformed/.test(there.err)], [2, true], there.err)
     rmSync(join(folder, 'my.anchor'))
     await ok(...SYNC)
     assert.ok(existsSync(join(folder, 'my.anchor')))

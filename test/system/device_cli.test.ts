@@ -87,3 +87,14 @@ test('bundle and sync: pull, status, sync, refresh, and a revocation that arrive
     assert.match(over.out, /the bundle was revoked: lost/)
     await fails(6, 'bundle_revoked', 'bundle', 'status', 'agent', ...SECRET)
   }))
+
+test('a bundle without an end that a calendar knows is shown all the same', () =>
+  onStage(async ({ url, sync, bundle, ok }) => {
+    const expiresAt = 2 ** 53 - 1
+    sync.refreshed = async () => ({
+      bundles: [{ bundle_id: '1', bundle: await bundle({ expiresAt, keysExpireAt: expiresAt }) }],
+    })
+    const key = ['--key', 'd.pem', '--pin', 'pins.json', ...SECRET]
+    const { out } = await ok('bundle', 'pull', url, '--device', 'agent', ...key)
+    assert.match(out, /offline until 9007199254740991/)
+  }))

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { appendFileSync, cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { verdict } from '../../src/cli/log_verify.ts'
 import { inFolder, signet } from './_signet.ts'
 
 // What a passphrase costs is tested with the keys.
@@ -66,6 +67,10 @@ test('log: what is wrong ends in the exit code of its kind', () =>
     assert.equal(signet(folder, ...append, '--type', 'a', ...origin).code, 0)
     fails(1, 'usage_invalid', 'log', 'verify', 'audit')
     fails(2, 'log_missing', 'log', 'verify', '.', '--key', 'k.pem')
+    for (const [text, name] of [['{', 'json_malformed'], ['{}\n', 'note_malformed']] as const) {
+      writeFileSync(join(folder, 'none'), text)
+      fails(2, name, 'log', 'verify', 'none', '--key', 'k.pem')
+    }
     fails(
       4,
       'checkpoint_origin',
@@ -119,3 +124,12 @@ test('demo log keeps every promise', () =>
     assert.ok(ok && steps.length >= 20)
     assert.equal(code, 0)
   }))
+
+test('log verify shows times as text, whatever stands there', () => {
+  const head = { origin: 'example.com/audit', size: 1, root: new Uint8Array(32) }
+  const times = { first: '\u001b[2J', last: '\u001b[2J\u202e' }
+  const report = { head, whole: true, faults: [], verified: 1, pruned: 0, times }
+  const checkpoint = { ...head, text: '', note: '', verified: [] }
+  const text = verdict(report, { checkpoint } as unknown as Parameters<typeof verdict>[1])
+  assert.ok(text.includes('\\u001b[2J to \\u001b[2J\\u202e'), text)
+})

@@ -246,6 +246,11 @@ test('operator: lists are read page by page, as far as was asked for', async () 
     assert.equal(some.out.trim().split('\n').length, 251)
     assert.match(some.err, /there is more/)
   })
+  const items = Array.from({ length: 300_000 }, (_, i) => i)
+  await against((_, answer) => void answer.end(JSON.stringify({ items })), async (url) => {
+    const listed = await (await operator(url)).list('/x', v.number(), 300_000)
+    assert.equal(listed.items.length, 300_000)
+  })
 })
 
 test('request() gives up a server that falls silent, and one that does not end', async () => {

@@ -1,8 +1,12 @@
+import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { test } from 'node:test'
 import { sqliteWitnessStore } from '../../backends/witness_sqlite.ts'
 import { witnessStoreSuite } from '../suites/witness_store_suite.ts'
+import { inTemp } from './_temp.ts'
 
 witnessStoreSuite('SQLite store', () => {
   const folder = mkdtempSync(join(tmpdir(), 'signet-witness-'))
@@ -19,3 +23,12 @@ witnessStoreSuite('SQLite store', () => {
     },
   }
 })
+
+test('a database of somebody else is io_failed', () =>
+  inTemp((folder) => {
+    const path = join(folder, 'other.db')
+    const database = new DatabaseSync(path)
+    database.exec('CREATE TABLE checkpoint (x)')
+    database.close()
+    assert.throws(() => sqliteWitnessStore(path), { code: 'io_failed' })
+  }))
