@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type GatewayStore, memoryGatewayStore } from '../../src/gateway/mod.ts'
-import { call, type Face, face, good, newAgent, tokenOf } from './_grantex_face.ts'
+import {
+  call,
+  type Face,
+  face,
+  good,
+  newAgent,
+  newBundle,
+  refused,
+  tokenOf,
+} from './_grantex_face.ts'
 
 const sandbox = { insecureSandboxApproval: true }
 
@@ -31,5 +40,37 @@ test('whoever is deactivated loses what they gave under their name in another ca
   assert.equal(await isActive(at, grantToken), false)
   // Whoever comes back gets it anew, and not what was taken back.
   await good(at.scim('PUT', `/Users/${id}`, { userName: 'Alice@X.example', active: true }))
+  assert.equal(await isActive(at, grantToken), false)
+})
+
+test('a deactivation that broke off half way leaves no way to a token', async () => {
+  const store = memoryGatewayStore()
+  let dies = false
+  const commit: GatewayStore['commit'] = async (changes) => {
+    // The process ends once it is kept that the person is barred.
+    const isBar = changes.some((change) =>
+      'put' in change && change.put === 'document' && change.record.value.isActive === false
+    )
+    if (dies && !isBar) throw new Error('killed')
+    await store.commit(changes)
+  }
+  const at = await attacked({ ...store, commit })
+  const agentId = await newAgent(at)
+  const { id } = await good(at.scim('POST', '/Users', { userName: 'alice' }), 201)
+  const { grantToken, refreshToken } = await tokenOf(at, agentId)
+  const { bundleId } = await newBundle(at, agentId)
+  dies = true
+  assert.equal((await at.scim('PATCH', `/Users/${id}`, off)).status, 500)
+  dies = false
+  await refused(
+    call(at, 'POST', '/v1/token/refresh', { refreshToken, agentId }),
+    400,
+    'BAD_REQUEST',
+  )
+  await refused(
+    call(at, 'POST', `/v1/consent-bundles/${bundleId}/refresh`, {}),
+    409,
+    'GRANT_INACTIVE',
+  )
   assert.equal(await isActive(at, grantToken), false)
 })
