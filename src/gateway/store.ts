@@ -96,7 +96,7 @@ export type Change =
     readonly remove: Kind
     /** Its id. */
     readonly id: string
-    /** The version that was read. */
+    /** The version that was read; 0: there was none, and still is none. */
     readonly version: number
   }
   | {

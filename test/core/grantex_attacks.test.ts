@@ -74,3 +74,23 @@ test('a deactivation that broke off half way leaves no way to a token', async ()
   )
   assert.equal(await isActive(at, grantToken), false)
 })
+
+test('who is barred while a grant of theirs is on its way gets none, though nobody knew them', async () => {
+  const store = memoryGatewayStore()
+  let between: (() => Promise<unknown>) | undefined
+  const commit: GatewayStore['commit'] = async (changes) => {
+    const now = between
+    if (now !== undefined && changes.some((one) => 'put' in one && one.put === 'grant')) {
+      between = undefined
+      await now()
+    }
+    await store.commit(changes)
+  }
+  const at = await attacked({ ...store, commit })
+  const agentId = await newAgent(at)
+  const asks = { agentId, principalId: 'bob', scopes: ['calendar:read'] }
+  const { code } = await good(call(at, 'POST', '/v1/authorize', asks), 201)
+  between = () => good(at.scim('POST', '/Users', { userName: 'bob', active: false }), 201)
+  await refused(call(at, 'POST', '/v1/token', { code, agentId }), 403, 'PRINCIPAL_INACTIVE')
+  assert.deepEqual(await at.store.records.list('grant', { key: 'principal:bob' }), [])
+})

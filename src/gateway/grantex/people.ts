@@ -49,7 +49,11 @@ export async function admit(
   for (const one of new Set([tenant, directory])) {
     if (one === undefined) continue
     const found = await personOf(store, one, principal)
-    if (found === undefined) continue
+    if (found === undefined) {
+      // Nothing is kept of whoever was never barred; that it is still so when it is committed is.
+      changes.push({ remove: 'document', id: await personId(one, principal), version: 0 })
+      continue
+    }
     if (found.record.value.isActive !== true) {
       throw new SignetError('policy_denied', 'the principal is not active any more')
     }
