@@ -94,3 +94,18 @@ test('who is barred while a grant of theirs is on its way gets none, though nobo
   await refused(call(at, 'POST', '/v1/token', { code, agentId }), 403, 'PRINCIPAL_INACTIVE')
   assert.deepEqual(await at.store.records.list('grant', { key: 'principal:bob' }), [])
 })
+
+test('of many SCIM tokens at once there are no more than may be, and each can be deleted', async () => {
+  const at = await attacked()
+  const made = await Promise.all(
+    Array.from({ length: 60 }, () => call(at, 'POST', '/v1/scim/tokens', { label: 'x' })),
+  )
+  const { tokens } = await good(call(at, 'GET', '/v1/scim/tokens'))
+  assert.equal(tokens.length, 20)
+  assert.equal(made.filter(({ status }) => status === 201).length, 19)
+  for (const { id } of tokens) await good(call(at, 'DELETE', `/v1/scim/tokens/${id}`), 204)
+  for (const { body } of made) {
+    if (body.token === undefined) continue
+    assert.equal((await call(at, 'GET', '/scim/v2/Users', undefined, body.token)).status, 401)
+  }
+})
