@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import fc from 'fast-check'
 import { type GatewayStore, memoryGatewayStore } from '../../src/gateway/mod.ts'
 import {
   call,
@@ -108,4 +109,33 @@ test('of many SCIM tokens at once there are no more than may be, and each can be
     if (body.token === undefined) continue
     assert.equal((await call(at, 'GET', '/scim/v2/Users', undefined, body.token)).status, 401)
   }
+})
+
+test('no operation on a user fails the server, whatever its path and value', async () => {
+  const at = await attacked()
+  const { id } = await good(at.scim('POST', '/Users', { userName: 'alice' }), 201)
+  const patch = (op: object) => at.scim('PATCH', `/Users/${id}`, { Operations: [op] })
+  const quoted = { op: 'add', path: 'emails[type eq "a\nb"].value', value: 'a@b.example' }
+  assert.ok((await patch(quoted)).status < 500)
+  const word = fc.constantFrom(
+    ...['emails', 'name', 'userName', 'active', 'type', 'value', 'primary', 'eq', '[', ']', '.'],
+    ...['"', '"work"', ' ', '\n', '\t', '\0', 'true', '__proto__', 'constructor', '\\', ':', '%00'],
+    ...['urn:ietf:params:scim:schemas:core:2.0:User', 'familyName', 'toString', 'members'],
+  )
+  const path = fc.array(word, { maxLength: 8 }).map((words) => words.join(''))
+  const value = fc.oneof(
+    fc.jsonValue(),
+    fc.dictionary(path, fc.jsonValue(), { maxKeys: 3 }),
+    fc.array(fc.dictionary(word, fc.oneof(word, fc.boolean(), fc.constant(null))), {
+      maxLength: 3,
+    }),
+  )
+  const op = fc.constantFrom('add', 'Replace', 'remove', 'x')
+  await fc.assert(
+    fc.asyncProperty(fc.record({ op, path, value }, { requiredKeys: ['op'] }), async (one) => {
+      const { status, body } = await patch(one)
+      assert.ok(status < 500, JSON.stringify([one, body]))
+    }),
+    { numRuns: 500 },
+  )
 })
