@@ -63,6 +63,7 @@ const KEPT = 7 * 86_400
 /** Old messages that go with each new end. */
 const SWEEP = 5
 
+const queueOf = (hook: string) => `${QUEUE}:${hook}`
 const idOf = (message: string) => `outbox:message:${message}`
 const dueId = ({ dueAt, id }: Message) => `${QUEUE}:${String(dueAt).padStart(12, '0')}:${id}`
 
@@ -84,14 +85,15 @@ export function enqueue(
   return [put(message, 0), queue(message)]
 }
 
-/** The next places of the queue that are due, behind one. */
+/** The next places of the queue that are due, those to one hook or to all. */
 export async function dueNow(
   store: GatewayStore,
   now: number,
-  after: string,
   limit: number,
+  hook?: string,
 ): Promise<Due[]> {
-  const found = await store.records.list('document', { key: QUEUE, after, limit })
+  const key = hook === undefined ? QUEUE : queueOf(hook)
+  const found = await store.records.list('document', { key, limit })
   return found.map(dueOf).filter(({ at }) => at <= now)
 }
 
@@ -181,7 +183,7 @@ function queue(message: Message): Change {
   const { id, hook, owner, dueAt } = message
   const record = {
     id: dueId(message),
-    keys: [QUEUE],
+    keys: [QUEUE, queueOf(hook)],
     value: { message: id, hook, owner, at: dueAt },
   }
   return { put: 'document', record, version: 0 }

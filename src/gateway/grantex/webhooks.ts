@@ -80,6 +80,7 @@ export interface Webhook {
 }
 
 const idOf = (id: string) => `grantex:webhook:${id}`
+const ALL = 'grantex:webhooks'
 const keyOf = (tenant: string) => `grantex:webhooks:${tenant}`
 
 /** Webhooks of a gateway. Nothing is sent before `run` or `deliverDue`. Errors: `usage_invalid`. */
@@ -103,12 +104,21 @@ export function grantexWebhooks(options: WebhookOptions): GrantexWebhooks {
     check(url) // what was allowed when it was registered need not be now
     return await signedRequest(url, body, await secretOf(hook), at)
   }
+  const hooks = async () => {
+    const found: { hook: string; owner: string }[] = []
+    for await (const { record: { value } } of everyRecord(store.records, 'document', ALL)) {
+      found.push({ hook: String(value.id), owner: String(value.tenant) })
+    }
+    return found
+  }
   return {
     attempts,
     keyId,
     secretOf,
     check,
-    ...delivery({ ...{ store, prepare, fetch, now, attempts, retryAfter, timeout, onFault } }),
+    ...delivery({
+      ...{ store, prepare, hooks, fetch, now, attempts, retryAfter, timeout, onFault },
+    }),
   }
 }
 
@@ -172,7 +182,7 @@ export async function createWebhook(call: Call): Promise<Answer> {
   const id = newId('wh_', now() * 1000)
   const keyId = await webhooks.keyId()
   const value: Webhook = { id, tenant, url, events: [...new Set(events)], keyId, createdAt: now() }
-  const record = { id: idOf(id), keys: [keyOf(tenant)], value: { ...value } }
+  const record = { id: idOf(id), keys: [ALL, keyOf(tenant)], value: { ...value } }
   await retrying(async () => {
     const held = await store.records.list('document', { key: keyOf(tenant), limit: MAX_WEBHOOKS })
     if (held.length >= MAX_WEBHOOKS) {
