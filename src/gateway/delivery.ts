@@ -79,10 +79,10 @@ export function delivery(options: DeliveryOptions): Delivery {
     const claimed = await claim(store, due, lease)
     if (claimed === undefined) return
     const outcome = await attempt(claimed.message, options, signal)
-    if (outcome === undefined) return await forget(store, claimed.message.id)
+    if (outcome === undefined) return await forget(store, [claimed.message.id])
     await settle(store, claimed, outcome, now())
     if (outcome.status === 'delivered') taken++
-    for (const id of await oldMessages(store, due.hook, now())) await forget(store, id)
+    await forget(store, await oldMessages(store, due.hook, now()))
   }
 
   /**

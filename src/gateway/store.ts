@@ -187,5 +187,7 @@ export async function* everyRecord<K extends Kind>(
     yield* page
     if (page.length < 200) return
     after = page.at(-1)!.record.id
+    // A store may answer without letting go of the thread, and whoever filled the list is not to hold up all others.
+    await new Promise((resolve) => setTimeout(resolve))
   }
 }

@@ -222,11 +222,12 @@ test('what nobody wants any more is forgotten, and what was told of long ago too
   at.now += 6 * 86_400
   await at.put('c')
   await at.carrier().deliverDue()
-  assert.deepEqual((await at.messages()).map(({ body }) => body), ['b', 'c'])
+  assert.deepEqual((await at.messages()).map(({ event }) => event), ['evt_b', 'evt_c'])
   at.now += 2 * 86_400
   await at.put('d')
   await at.carrier().deliverDue()
-  assert.deepEqual((await at.messages()).map(({ body }) => body), ['c', 'd'])
+  assert.deepEqual((await at.messages()).map(({ event }) => event), ['evt_c', 'evt_d'])
+  assert.ok((await at.messages()).every(({ body }) => body === ''), 'what was said is not kept')
 })
 
 test('nobody reads the body of an answer, however long', async () => {

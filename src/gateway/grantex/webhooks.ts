@@ -8,7 +8,7 @@ import { isSignetError, SignetError } from '../../errors.ts'
 import type { JsonObject } from '../../json.ts'
 import { type Delivery, delivery, type Fetch } from '../delivery.ts'
 import { newId } from '../ids.ts'
-import { forget, type Message, messagesOf } from '../outbox.ts'
+import { forgetAll, type Message, messagesOf } from '../outbox.ts'
 import type { DocumentRecord } from '../records.ts'
 import { everyRecord, type GatewayStore, retrying, type Stored } from '../store.ts'
 import { checkTarget } from '../target.ts'
@@ -219,9 +219,7 @@ export async function deleteWebhook(call: Call): Promise<Answer> {
     await store.commit([{ remove: 'document', id: record.id, version }])
     return String(record.value.id)
   })
-  for await (const { record } of everyRecord(store.records, 'document', messagesOf(id))) {
-    await retrying(() => forget(store, String(record.value.id)))
-  }
+  await forgetAll(store, id)
   return { status: 204 }
 }
 
@@ -234,17 +232,18 @@ export async function listDeliveries(call: Call): Promise<Answer> {
     throw badRequest('status is pending, delivered or failed')
   }
   const [page, pageSize] = [number(call, 'page', 1), Math.min(100, number(call, 'pageSize', 20))]
-  const found: Message[] = []
+  // Without their bodies: whatever there is of them, it is not held at once.
+  const found: JsonObject[] = []
   for await (const { record } of everyRecord(store.records, 'document', messagesOf(String(id)))) {
     const message = record.value as unknown as Message
-    if (status === null || message.status === status) found.push(message)
-    if (found.length === MAX_SHOWN) break
+    if (status !== null && message.status !== status) continue
+    found.push({
+      ...deliveryView(message),
+      maxAttempts: webhooks?.attempts ?? message.attempts,
+    })
+    if (found.length > MAX_SHOWN) found.shift()
   }
-  const shown = found.toReversed().slice((page - 1) * pageSize, page * pageSize)
-  const deliveries = shown.map((one) => ({
-    ...deliveryView(one),
-    maxAttempts: webhooks?.attempts ?? one.attempts,
-  }))
+  const deliveries = found.toReversed().slice((page - 1) * pageSize, page * pageSize)
   return { status: 200, body: { deliveries, total: found.length, page, pageSize } }
 }
 
