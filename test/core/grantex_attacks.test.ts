@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { type GatewayStore, memoryGatewayStore } from '../../src/gateway/mod.ts'
+import { type GatewayStore, grantexWebhooks, memoryGatewayStore } from '../../src/gateway/mod.ts'
 import {
   call,
   type Face,
@@ -138,4 +138,36 @@ test('no operation on a user fails the server, whatever its path and value', asy
     }),
     { numRuns: 500 },
   )
+})
+
+test('of two tokens or webhooks at once, one of which is the last that may be, one is refused', async () => {
+  const store = memoryGatewayStore()
+  let between: (() => Promise<unknown>) | undefined
+  const list: GatewayStore['records']['list'] = async (kind, options) => {
+    const found = await store.records.list(kind, options)
+    const now = between
+    if (/^grantex:(scimtokens|webhooks):/.test(options?.key ?? '') && now !== undefined) {
+      between = undefined
+      await now()
+    }
+    return found
+  }
+  const given = { ...store, records: { ...store.records, list } }
+  const webhooks = grantexWebhooks({
+    store: given,
+    key: new Uint8Array(32),
+    fetch: () => Promise.resolve(new Response()),
+  })
+  const at = await face({ ...sandbox, webhooks }, undefined, { store: given })
+  for (
+    const [path, body, most] of [
+      ['/v1/scim/tokens', { label: 'x' }, 20],
+      ['/v1/webhooks', { url: 'https://a.example/', events: ['grant.created'] }, 10],
+    ] as const
+  ) {
+    const make = () => call(at, 'POST', path, body)
+    for (let i = 1; i < most; i++) await good(make(), 201)
+    between = () => good(make(), 201)
+    await refused(make(), 402, 'PLAN_LIMIT_EXCEEDED')
+  }
 })

@@ -27,12 +27,12 @@ export async function createScimToken(call: Call): Promise<Answer> {
   const value = { id: newId('scimtok_', now() * 1000), tenant, label, createdAt: now() }
   const record = { id: scimTokenId(await digestOf(token)), keys: [keyOf(tenant)], value }
   await retrying(async () => {
+    // Before the list is: of two at once one looks again. What is beyond the list could not be deleted.
+    const id = `grantex:scimseat:${tenant}`
+    const seat = await store.records.get('document', id)
     if ((await tokensOf(call)).length >= MAX_TOKENS) {
       throw new Refusal(402, 'PLAN_LIMIT_EXCEEDED', `${MAX_TOKENS} SCIM tokens are the most`)
     }
-    // Of two at once one looks again: what is beyond the list could not be deleted.
-    const id = `grantex:scimseat:${tenant}`
-    const seat = await store.records.get('document', id)
     await store.commit([
       { put: 'document', record, version: 0 },
       {

@@ -184,12 +184,12 @@ export async function createWebhook(call: Call): Promise<Answer> {
   const value: Webhook = { id, tenant, url, events: [...new Set(events)], keyId, createdAt: now() }
   const record = { id: idOf(id), keys: [ALL, keyOf(tenant)], value: { ...value } }
   await retrying(async () => {
+    // Before the list is: of two at once one looks again.
+    const seat = await store.records.get('document', `grantex:webhookseat:${tenant}`)
     const held = await store.records.list('document', { key: keyOf(tenant), limit: MAX_WEBHOOKS })
     if (held.length >= MAX_WEBHOOKS) {
       throw new Refusal(402, 'PLAN_LIMIT_EXCEEDED', `${MAX_WEBHOOKS} webhooks are the most`)
     }
-    // Of two at once one looks again.
-    const seat = await store.records.get('document', `grantex:webhookseat:${tenant}`)
     const taken = { id: `grantex:webhookseat:${tenant}`, keys: [], value: { last: id } }
     await store.commit([
       { put: 'document', record, version: 0 },
