@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type GatewayStore, grantexWebhooks, memoryGatewayStore } from '../../src/gateway/mod.ts'
+import { enqueue, messagesOf } from '../../src/gateway/outbox.ts'
+import { NOW } from './_gateway.ts'
 import {
   call,
   type Face,
@@ -170,4 +172,32 @@ test('of two tokens or webhooks at once, one of which is the last that may be, o
     between = () => good(make(), 201)
     await refused(make(), 402, 'PLAN_LIMIT_EXCEEDED')
   }
+})
+
+test('a long list of messages is walked without holding anybody up, and shows the newest', async () => {
+  const store = memoryGatewayStore()
+  const fetch = () => Promise.resolve(new Response())
+  const webhooks = grantexWebhooks({ store, key: new Uint8Array(32), fetch })
+  const at = await face({ ...sandbox, webhooks }, undefined, { store })
+  const hook = { url: 'https://a.example/', events: ['grant.created'] }
+  const { id } = await good(call(at, 'POST', '/v1/webhooks', hook), 201)
+  const put = async (from: number, to: number) => {
+    for (let i = from; i < to; i++) {
+      const given = { hook: id, owner: 'dev_one', type: 'grant.created', body: '', url: hook.url }
+      await store.commit(enqueue({ ...given, event: `evt_${i}` }, NOW + i))
+    }
+  }
+  let turns = 0
+  const timer = setInterval(() => turns++)
+  await put(0, 10_100)
+  turns = 0
+  const { deliveries: [newest], total } = await good(
+    call(at, 'GET', `/v1/webhooks/${id}/deliveries`),
+  )
+  assert.deepEqual([newest.eventId, total], ['evt_10099', 10_000])
+  assert.ok(turns > 10, `${turns} turns while they were listed`)
+  await good(call(at, 'DELETE', `/v1/webhooks/${id}`), 204)
+  clearInterval(timer)
+  assert.ok(turns > 100, `${turns} turns while they were removed`)
+  assert.deepEqual(await store.records.list('document', { key: messagesOf(id) }), [])
 })
