@@ -60,7 +60,7 @@ export function publicFetch(options: PublicFetchOptions = {}): Fetch {
     const tried = found.slice(0, MAX_ADDRESSES)
     for (const address of tried) {
       try {
-        return await call(address)
+        return await aborted(signal, call(address))
       } catch (error) {
         // One of several may be out of reach from here.
         if (signal.aborted || address === tried.at(-1)) throw error
@@ -101,6 +101,8 @@ function send(
       else done(new Response(null, { status: statusCode, headers }))
     })
     sent.on('error', fail)
+    // An answer that would take the connection over (101) is neither an answer nor an error.
+    sent.on('close', () => fail(undefined))
     sent.end(body)
   })
 }

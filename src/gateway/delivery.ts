@@ -24,6 +24,8 @@ export interface DeliveryOptions {
   readonly store: GatewayStore
   /** What to send for a message, now; undefined: nobody wants it any more. Errors: `usage_invalid`: not there. */
   readonly prepare: (message: Message, now: number) => Promise<Request | undefined>
+  /** All addresses, in the order of their names: they take turns once more waits than is looked at. */
+  readonly hooks: () => Promise<readonly { readonly hook: string; readonly owner: string }[]>
   /** Sends. */
   readonly fetch: Fetch
   /** The clock, seconds since 1970. */
@@ -66,59 +68,79 @@ const MAX_AGE = 24 * 3600
 export function delivery(options: DeliveryOptions): Delivery {
   const { store, now } = options
   const flights = new Map<string, { readonly owner: string; readonly done: Promise<void> }>()
-  let [cursor, taken] = ['', 0]
+  let [turn, taken, ended] = ['', 0, 0]
   let fault: unknown
+  const isBusy = (hook: string, owner: string) =>
+    flights.has(hook) ||
+    [...flights.values()].filter((one) => one.owner === owner).length >= SLOTS_OF_OWNER
 
   const flight = async (due: Due, signal: AbortSignal) => {
     const lease = now() + 2 * options.timeout + 5
     const claimed = await claim(store, due, lease)
     if (claimed === undefined) return
     const outcome = await attempt(claimed.message, options, signal)
-    if (outcome === undefined) return await forget(store, claimed.message.id)
+    if (outcome === undefined) return await forget(store, [claimed.message.id])
     await settle(store, claimed, outcome, now())
     if (outcome.status === 'delivered') taken++
-    for (const id of await oldMessages(store, due.hook, now())) await forget(store, id)
+    await forget(store, await oldMessages(store, due.hook, now()))
   }
 
-  /** Begins what may begin; true if the queue was seen to its end. */
+  /**
+   * What may begin, the oldest first. Of a heap nobody reads more than the front: there the next to each address takes
+   * its turn, however much waits for the others.
+   */
+  const next = async function* (): AsyncGenerator<Due> {
+    const page = await dueNow(store, now(), LOOK)
+    if (page.length === LOOK) {
+      const hooks = await options.hooks()
+      const from = Math.max(0, hooks.findIndex(({ hook }) => hook > turn))
+      for (const { hook, owner } of [...hooks.slice(from), ...hooks.slice(0, from)]) {
+        if (isBusy(hook, owner)) continue
+        yield* await dueNow(store, now(), 1, hook)
+      }
+    }
+    yield* page // of a heap too: there may be some whose address is gone
+  }
+
+  /** Begins what may begin; true if there was nothing more. */
   const launch = async (signal: AbortSignal): Promise<boolean> => {
-    const page = await dueNow(store, now(), cursor, LOOK)
-    for (const due of page) {
+    for await (const due of next()) {
       if (signal.aborted || flights.size >= SLOTS) return false
-      const ofOwner = [...flights.values()].filter(({ owner }) => owner === due.owner).length
-      if (flights.has(due.hook) || ofOwner >= SLOTS_OF_OWNER) continue
+      if (isBusy(due.hook, due.owner)) continue
       const done = flight(due, signal)
         .catch((error) => {
           if (isSignetError(error, 'store_conflict')) return // another process was faster
           fault = error
           options.onFault?.(error)
         })
-        .finally(() => flights.delete(due.hook))
+        .finally(() => {
+          flights.delete(due.hook)
+          ended++ // what waits behind it may begin
+        })
       flights.set(due.hook, { owner: due.owner, done })
+      turn = due.hook
     }
-    // One after the other, so that a heap of messages to one address does not hide those behind it.
-    cursor = page.length < LOOK ? '' : page.at(-1)!.id
-    return cursor === ''
+    return true
   }
   const landed = () => Promise.race([...flights.values()].map(({ done }) => done))
 
   return {
     async deliverDue() {
       const [before, never] = [taken, new AbortController().signal]
-      cursor = ''
       fault = undefined
       while (true) {
         if (fault !== undefined) throw fault
-        const [sawAll, wasIdle] = [await launch(never), flights.size === 0]
-        if (wasIdle && sawAll) return taken - before
-        if (!wasIdle) await landed()
+        const was = ended
+        const sawAll = await launch(never)
+        if (flights.size > 0) await landed()
+        else if (sawAll && ended === was) return taken - before
       }
     },
     async run(signal) {
       while (!signal.aborted) {
-        let sawAll = true
+        const was = ended
         try {
-          sawAll = await launch(signal)
+          await launch(signal)
         } catch (error) {
           fault = error
           options.onFault?.(error)
@@ -128,7 +150,7 @@ export function delivery(options: DeliveryOptions): Delivery {
           await pause(signal, []) // whatever is wrong with the store, it is not asked all the time
           continue
         }
-        if (!sawAll && flights.size < SLOTS) continue
+        if (signal.aborted || ended !== was) continue
         await pause(signal, [...flights.values()].map(({ done }) => done))
       }
       await Promise.all([...flights.values()].map(({ done }) => done))

@@ -7,7 +7,7 @@
  */
 import type { DocumentRecord } from './records.ts'
 import { newId } from './ids.ts'
-import type { Change, GatewayStore, Stored } from './store.ts'
+import { type Change, type GatewayStore, retrying, type Stored } from './store.ts'
 
 /** A message. Times are seconds since 1970. */
 export interface Message {
@@ -22,7 +22,7 @@ export interface Message {
   readonly event: string
   /** Kind of what happened. */
   readonly type: string
-  /** What is sent. */
+  /** What is sent; empty once that is over. */
   readonly body: string
   /** Where it goes. */
   readonly url: string
@@ -62,7 +62,10 @@ const QUEUE = 'outbox:due'
 const KEPT = 7 * 86_400
 /** Old messages that go with each new end. */
 const SWEEP = 5
+/** Messages that are removed in one commit: as many as every store takes. */
+const FORGOTTEN = 40
 
+const queueOf = (hook: string) => `${QUEUE}:${hook}`
 const idOf = (message: string) => `outbox:message:${message}`
 const dueId = ({ dueAt, id }: Message) => `${QUEUE}:${String(dueAt).padStart(12, '0')}:${id}`
 
@@ -84,14 +87,15 @@ export function enqueue(
   return [put(message, 0), queue(message)]
 }
 
-/** The next places of the queue that are due, behind one. */
+/** The next places of the queue that are due, those to one hook or to all. */
 export async function dueNow(
   store: GatewayStore,
   now: number,
-  after: string,
   limit: number,
+  hook?: string,
 ): Promise<Due[]> {
-  const found = await store.records.list('document', { key: QUEUE, after, limit })
+  const key = hook === undefined ? QUEUE : queueOf(hook)
+  const found = await store.records.list('document', { key, limit })
   return found.map(dueOf).filter(({ at }) => at <= now)
 }
 
@@ -131,24 +135,36 @@ export async function settle(
   const place = (await store.records.get('document', dueId(message)))?.version ?? 0
   const off: Change = { remove: 'document', id: dueId(message), version: place }
   const isOver = outcome.status !== 'pending'
-  const after: Message = { ...message, ...outcome, ...(isOver ? { doneAt: now } : {}) }
+  const after: Message = { ...message, ...outcome, ...(isOver ? { doneAt: now, body: '' } : {}) }
   const on = isOver ? [] : [queue(after)]
   // The same time again is the same place.
   const moved = on.length > 0 && dueId(after) === dueId(message) ? [] : [off, ...on]
   await store.commit([...moved, put(after, version)])
 }
 
-/** Removes a message, wherever it is. Errors: `store_conflict`. */
-export async function forget(store: GatewayStore, id: string): Promise<void> {
-  const found = await messageOf(store, id)
-  if (found === undefined) return
-  const place = await store.records.get('document', dueId(found.message))
-  await store.commit([
-    { remove: 'document', id: idOf(id), version: found.version },
-    ...(place === undefined ? [] : [
-      { remove: 'document', id: place.record.id, version: place.version } as const,
-    ]),
-  ])
+/** Removes messages, wherever they are; a few at once are one commit. Errors: `store_conflict`. */
+export async function forget(store: GatewayStore, ids: readonly string[]): Promise<void> {
+  const changes: Change[] = []
+  for (const id of ids) {
+    const found = await messageOf(store, id)
+    if (found === undefined) continue
+    changes.push({ remove: 'document', id: idOf(id), version: found.version })
+    const place = await store.records.get('document', dueId(found.message))
+    if (place === undefined) continue
+    changes.push({ remove: 'document', id: place.record.id, version: place.version })
+  }
+  if (changes.length > 0) await store.commit(changes)
+}
+
+/** Removes all messages to a hook. */
+export async function forgetAll(store: GatewayStore, hook: string): Promise<void> {
+  while (true) {
+    const found = await store.records.list('document', { key: messagesOf(hook), limit: FORGOTTEN })
+    if (found.length === 0) return
+    const ids = found.map(({ record }) => String(record.value.id))
+    await retrying(() => forget(store, ids))
+    await new Promise((resolve) => setTimeout(resolve)) // as `everyRecord`
+  }
 }
 
 /** Ids of a few messages to a hook whose end is long past. */
@@ -181,7 +197,7 @@ function queue(message: Message): Change {
   const { id, hook, owner, dueAt } = message
   const record = {
     id: dueId(message),
-    keys: [QUEUE],
+    keys: [QUEUE, queueOf(hook)],
     value: { message: id, hook, owner, at: dueAt },
   }
   return { put: 'document', record, version: 0 }

@@ -279,6 +279,7 @@ export const KEYS: {
   grant: ({ agent, principal, parent, jti, place }) => [
     `agent:${agent}`,
     `principal:${principal}`,
+    personKey(principal),
     parent && `parent:${parent}`,
     `jti:${jti}`,
     `place:${place.list}/${place.index}`,
@@ -289,6 +290,11 @@ export const KEYS: {
   operator: ({ tenant }) => [tenant && `tenant:${tenant}`],
   session: ({ principal }) => [`principal:${principal}`],
   document: ({ keys }) => keys,
+}
+
+/** The key of all grants of a person: to a directory of people the case of a name does not count (RFC 7643 §4.1.1). */
+export function personKey(principal: string): string {
+  return `person:${principal.toLowerCase()}`
 }
 
 /** The keys of one record. */

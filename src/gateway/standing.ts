@@ -1,9 +1,9 @@
 /**
- * What still counts: the worst of a bundle, its grant, every grant above it, and the agent. And how it ends: a
+ * What still counts: the worst of a bundle, its grant, every grant above it, the agent and the principal. And how it ends: a
  * revocation goes down to all that was made out of a grant, in the status lists too.
  */
 import { isSignetError, SignetError } from '../errors.ts'
-import type { BundleRecord, GrantRecord } from './records.ts'
+import type { AgentRecord, BundleRecord, GrantRecord } from './records.ts'
 import { type Change, everyRecord, existing, retrying, type Stored } from './store.ts'
 import type { World } from './world.ts'
 
@@ -18,7 +18,7 @@ const ACTIVE: Standing = { state: 'active' }
 /** More grants above one another cannot be made. */
 const MAX_ABOVE = 64
 
-/** The standing of a grant: its own, those above it, its agent's. */
+/** The standing of a grant: its own, those above it, its agent's, its principal's. */
 export async function grantStanding(world: World, grant: GrantRecord): Promise<Standing> {
   let current: GrantRecord | undefined = grant
   for (let i = 0; i < MAX_ABOVE && current !== undefined; i++) {
@@ -27,17 +27,28 @@ export async function grantStanding(world: World, grant: GrantRecord): Promise<S
       return { state: 'revoked', reason, ...(revokedAt === undefined ? {} : { at: revokedAt }) }
     }
     if (expiresAt <= world.now()) return { state: 'revoked', at: expiresAt, reason: EXPIRED }
-    const holder: Stored<{ status: string }> | undefined = await world.store.records.get(
-      'agent',
-      agent,
-    )
-    if (holder?.record.status !== 'active') {
+    const holder: AgentRecord | undefined = (await world.store.records.get('agent', agent))?.record
+    if (holder?.status !== 'active') {
       return { state: 'suspended', reason: 'the agent is suspended' }
+    }
+    if (await isBarred(world, current.principal, holder.tenant)) {
+      return { state: 'revoked', reason: 'the principal is not active any more' }
     }
     if (parent === undefined) return ACTIVE
     current = (await world.store.records.get('grant', parent))?.record
   }
   return { state: 'revoked', reason: 'what it was made of is gone' }
+}
+
+/** Whoever is barred has nothing, however far the revocation of what they gave has come. */
+async function isBarred(world: World, principal: string, tenant?: string): Promise<boolean> {
+  try {
+    await world.admit(principal, tenant)
+    return false
+  } catch (error) {
+    if (isSignetError(error, 'policy_denied')) return true
+    throw error
+  }
 }
 
 /** The standing of a bundle: its own, and its grant's. */

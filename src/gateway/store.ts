@@ -96,7 +96,7 @@ export type Change =
     readonly remove: Kind
     /** Its id. */
     readonly id: string
-    /** The version that was read. */
+    /** The version that was read; 0: there was none, and still is none. */
     readonly version: number
   }
   | {
@@ -187,5 +187,7 @@ export async function* everyRecord<K extends Kind>(
     yield* page
     if (page.length < 200) return
     after = page.at(-1)!.record.id
+    // A store may answer without letting go of the thread, and whoever filled the list is not to hold up all others.
+    await new Promise((resolve) => setTimeout(resolve))
   }
 }

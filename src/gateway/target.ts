@@ -79,7 +79,7 @@ function isPublicHost(host: string): boolean {
   if (host.startsWith('[')) return isPublicAddress(host.slice(1, -1))
   if (/(^|\.)[0-9]+\.?$/.test(host)) return isPublicAddress(host.replace(/\.$/, ''))
   const name = host.replace(/\.$/, '')
-  return name.includes('.') && !name.includes('..') && !INSIDE.test(name)
+  return name.includes('.') && !host.includes('..') && !INSIDE.test(name)
 }
 
 /** 32 or 128 zeros and ones; undefined for what is no address. */

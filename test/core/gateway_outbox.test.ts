@@ -21,6 +21,7 @@ interface Post {
 
 function post(): Post {
   const store = memoryGatewayStore()
+  const hooks = new Map<string, string>()
   const at: Post = {
     store,
     sent: [],
@@ -35,6 +36,7 @@ function post(): Post {
           at.sent.push(body)
           return await at.answer(body, request.signal)
         },
+        hooks: () => Promise.resolve([...hooks].sort().map(([hook, owner]) => ({ hook, owner }))),
         now: () => at.now,
         attempts: 3,
         retryAfter: 30,
@@ -43,6 +45,7 @@ function post(): Post {
       }),
     async put(body, hook = 'h', owner = 'o') {
       const url = 'https://hooks.example/'
+      hooks.set(hook, owner)
       const given = { hook, owner, event: `evt_${body}`, type: 'grant.created', body, url }
       await store.commit(enqueue(given, at.now))
     },
@@ -219,11 +222,12 @@ test('what nobody wants any more is forgotten, and what was told of long ago too
   at.now += 6 * 86_400
   await at.put('c')
   await at.carrier().deliverDue()
-  assert.deepEqual((await at.messages()).map(({ body }) => body), ['b', 'c'])
+  assert.deepEqual((await at.messages()).map(({ event }) => event), ['evt_b', 'evt_c'])
   at.now += 2 * 86_400
   await at.put('d')
   await at.carrier().deliverDue()
-  assert.deepEqual((await at.messages()).map(({ body }) => body), ['c', 'd'])
+  assert.deepEqual((await at.messages()).map(({ event }) => event), ['evt_c', 'evt_d'])
+  assert.ok((await at.messages()).every(({ body }) => body === ''), 'what was said is not kept')
 })
 
 test('nobody reads the body of an answer, however long', async () => {
@@ -246,4 +250,57 @@ test('nobody reads the body of an answer, however long', async () => {
   assert.equal(await at.carrier().deliverDue(), 1)
   assert.ok(cancelled)
   assert.ok(read < 3, String(read))
+})
+
+test('of a heap that waits for one nobody reads more than the front', async () => {
+  const at = post()
+  for (let i = 0; i < 1500; i++) await at.put(`dead ${i}`, `dead${i % 2}`, 'slow')
+  await at.put('live', 'live', 'quick')
+  let read = 0
+  const list: GatewayStore['records']['list'] = async (kind, options) => {
+    const found = await at.store.records.list(kind, options)
+    read += found.length
+    return found
+  }
+  at.answer = (body, signal) =>
+    body === 'live'
+      ? new Response()
+      : new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  const stop = new AbortController()
+  const store = { ...at.store, records: { ...at.store.records, list } }
+  const running = at.carrier({ store, timeout: 100 }).run(stop.signal)
+  while (!at.sent.includes('live')) await new Promise((resolve) => setTimeout(resolve, 5))
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  stop.abort()
+  await running
+  assert.ok(read < 700, `${read} places were read`)
+})
+
+test('addresses take turns: the heaps of those who never answer hold up none that does', async () => {
+  const at = post()
+  for (let i = 0; i < 30 * 20; i++) await at.put(`dead ${i}`, `dead${i % 20}`, `slow${i % 5}`)
+  at.now++
+  await at.put('live', 'live', 'quick')
+  at.answer = (body, signal) =>
+    body === 'live'
+      ? new Response()
+      : new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+  const stop = new AbortController()
+  const running = at.carrier({ timeout: 0.02 }).run(stop.signal)
+  while (!at.sent.includes('live')) await new Promise((resolve) => setTimeout(resolve, 2))
+  const before = at.sent.indexOf('live')
+  stop.abort()
+  await running
+  assert.ok(before < 60, `${before} attempts came first`)
+})
+
+test('what waits for an address that is gone is looked at behind a heap too', async () => {
+  const at = post()
+  for (let i = 0; i < 300; i++) await at.put(`gone ${i}`, 'gone', 'a')
+  const carrier = at.carrier({
+    hooks: () => Promise.resolve([]),
+    prepare: () => Promise.resolve(undefined),
+  })
+  await carrier.deliverDue()
+  assert.deepEqual([await at.waiting(), at.sent], [0, []])
 })

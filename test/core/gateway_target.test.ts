@@ -132,3 +132,9 @@ test('isPublicAddress() refuses each closed block at both of its ends, and what 
     assert.equal(isLoopbackAddress(address), false, address)
   }
 })
+
+test('checkTarget() refuses a name for inside with more than one dot at its end', () => {
+  for (const host of ['localhost..', 'db.internal..', 'printer.local..', 'a..example']) {
+    assert.throws(() => checkTarget(`https://${host}/`), { code: 'usage_invalid' }, host)
+  }
+})

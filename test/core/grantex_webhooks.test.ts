@@ -144,13 +144,13 @@ test('a delivery is signed twice: over its body, and over its time and body, ane
   })
   const { secret } = await hook(at, ['grant.created'])
   await tokenOf(at, await newAgent(at))
+  const [message] = (await at.store.records.list('document', { limit: 1000 }))
+    .map(({ record }) => record).filter(({ id }) => id.startsWith('outbox:message:'))
+  const body = String(message!.value.body)
   await at.deliver()
   fails = false
   at.now += 30
   await at.deliver()
-  const [message] = (await at.store.records.list('document', { limit: 1000 }))
-    .map(({ record }) => record).filter(({ id }) => id.startsWith('outbox:message:'))
-  const body = String(message!.value.body)
   assert.equal(seen.length, 2)
   for (const [i, headers] of seen.entries()) {
     const time = headers.get('x-grantex-timestamp')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createServer as createTls } from 'node:https'
 import { createServer } from 'node:http'
-import type { AddressInfo, Server } from 'node:net'
+import { type AddressInfo, createServer as createTcp, type Server } from 'node:net'
 import { test } from 'node:test'
 import { publicFetch } from '../../backends/public_fetch.ts'
 import tls from '../vectors/hooks_example_tls.json' with { type: 'json' }
@@ -111,4 +111,36 @@ test('publicFetch() follows no redirect, and heeds the signal at every stage', a
     await assert.rejects(fetch(asked(`http://127.0.0.1:${port}/`, { signal: AbortSignal.abort() })))
     assert.ok(Date.now() - started < 3000)
   })
+})
+
+test('publicFetch() comes back whatever a receiver makes of HTTP', async () => {
+  const fetch = publicFetch({ insecureLoopback: true })
+  const answers = [
+    'HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n',
+    ...['HTTP/1.1 100 Continue\r\n\r\n', 'HTTP/1.1 999 Odd\r\n\r\n', 'garbage\r\n\r\n', ''],
+    'HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n',
+    `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(1_000_000)}`,
+  ]
+  for (const answer of answers) {
+    for (const ends of [true, false]) {
+      const server = createTcp((socket) => {
+        socket.on('error', () => {}).once('data', () => {
+          if (ends) socket.end(answer)
+          else socket.write(answer)
+        })
+      })
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const { port } = server.address() as AddressInfo
+      const signal = AbortSignal.timeout(300)
+      let timer: ReturnType<typeof setTimeout> | undefined
+      const late = new Promise((resolve) => timer = setTimeout(resolve, 2000, 'no end'))
+      const asking = fetch(asked(`http://127.0.0.1:${port}/`, { signal })).then(
+        ({ status }) => status,
+        () => 'refused',
+      )
+      assert.notEqual(await Promise.race([asking, late]), 'no end', JSON.stringify([answer, ends]))
+      clearTimeout(timer)
+      server.close()
+    }
+  }
 })

@@ -7,7 +7,7 @@
  */
 import { isSignetError, SignetError } from '../../errors.ts'
 import { digestOf } from '../ids.ts'
-import type { DocumentRecord } from '../records.ts'
+import { type DocumentRecord, personKey } from '../records.ts'
 import { revokeGrant } from '../standing.ts'
 import { type Change, everyRecord, type GatewayStore, retrying, type Stored } from '../store.ts'
 import { type Dialect, Refusal } from './call.ts'
@@ -49,7 +49,11 @@ export async function admit(
   for (const one of new Set([tenant, directory])) {
     if (one === undefined) continue
     const found = await personOf(store, one, principal)
-    if (found === undefined) continue
+    if (found === undefined) {
+      // Nothing is kept of whoever was never barred; that it is still so when it is committed is.
+      changes.push({ remove: 'document', id: await personId(one, principal), version: 0 })
+      continue
+    }
     if (found.record.value.isActive !== true) {
       throw new SignetError('policy_denied', 'the principal is not active any more')
     }
@@ -83,7 +87,7 @@ export async function bar(dialect: Dialect, tenant: string, principal: string): 
     const record = { id: await personId(tenant, principal), keys: [], value }
     await world.store.commit([{ put: 'document', record, version: found?.version ?? 0 }])
   })
-  const given = everyRecord(world.store.records, 'grant', `principal:${principal}`)
+  const given = everyRecord(world.store.records, 'grant', personKey(principal))
   for await (const { record } of given) {
     if (extraOf(record)?.developer !== tenant && tenant !== directory) continue
     await revokeGrant(world, record.id, 'the principal is not active any more')

@@ -23,13 +23,25 @@ const keyOf = (tenant: string) => `grantex:scimtokens:${tenant}`
 export async function createScimToken(call: Call): Promise<Answer> {
   const { dialect: { world: { store, now } }, tenant } = call
   const { label } = bodyOf(call, v.object({ label: text(200) }))
-  if ((await tokensOf(call)).length >= MAX_TOKENS) {
-    throw new Refusal(402, 'PLAN_LIMIT_EXCEEDED', `${MAX_TOKENS} SCIM tokens are the most`)
-  }
   const token = newSecret('gxscim_')
   const value = { id: newId('scimtok_', now() * 1000), tenant, label, createdAt: now() }
   const record = { id: scimTokenId(await digestOf(token)), keys: [keyOf(tenant)], value }
-  await store.commit([{ put: 'document', record, version: 0 }])
+  await retrying(async () => {
+    // Before the list is: of two at once one looks again. What is beyond the list could not be deleted.
+    const id = `grantex:scimseat:${tenant}`
+    const seat = await store.records.get('document', id)
+    if ((await tokensOf(call)).length >= MAX_TOKENS) {
+      throw new Refusal(402, 'PLAN_LIMIT_EXCEEDED', `${MAX_TOKENS} SCIM tokens are the most`)
+    }
+    await store.commit([
+      { put: 'document', record, version: 0 },
+      {
+        put: 'document',
+        record: { id, keys: [], value: { last: value.id } },
+        version: seat?.version ?? 0,
+      },
+    ])
+  })
   return { status: 201, body: { id: value.id, label, token, createdAt: iso(value.createdAt) } }
 }
 

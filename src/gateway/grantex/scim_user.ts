@@ -153,9 +153,8 @@ function setEmail(
   op: string,
 ): JsonValue {
   const all = Array.isArray(emails) ? emails.filter(isObject) : []
-  const sought: JsonValue = JSON.parse(
-    wanted.toLowerCase().startsWith('"') ? wanted : wanted.toLowerCase(),
-  )
+  // Between the quotes nothing is escaped, and there may be what JSON does not let stand there.
+  const sought = wanted.startsWith('"') ? wanted.slice(1, -1) : wanted.toLowerCase() === 'true'
   const name = by.toLowerCase()
   const field = part === undefined ? undefined : EMAIL.find((one) => same(one, part))
   if (part !== undefined && field === undefined) {

@@ -8,7 +8,7 @@ import { isSignetError, SignetError } from '../../errors.ts'
 import type { JsonObject } from '../../json.ts'
 import { type Delivery, delivery, type Fetch } from '../delivery.ts'
 import { newId } from '../ids.ts'
-import { forget, type Message, messagesOf } from '../outbox.ts'
+import { forgetAll, type Message, messagesOf } from '../outbox.ts'
 import type { DocumentRecord } from '../records.ts'
 import { everyRecord, type GatewayStore, retrying, type Stored } from '../store.ts'
 import { checkTarget } from '../target.ts'
@@ -80,6 +80,7 @@ export interface Webhook {
 }
 
 const idOf = (id: string) => `grantex:webhook:${id}`
+const ALL = 'grantex:webhooks'
 const keyOf = (tenant: string) => `grantex:webhooks:${tenant}`
 
 /** Webhooks of a gateway. Nothing is sent before `run` or `deliverDue`. Errors: `usage_invalid`. */
@@ -103,12 +104,21 @@ export function grantexWebhooks(options: WebhookOptions): GrantexWebhooks {
     check(url) // what was allowed when it was registered need not be now
     return await signedRequest(url, body, await secretOf(hook), at)
   }
+  const hooks = async () => {
+    const found: { hook: string; owner: string }[] = []
+    for await (const { record: { value } } of everyRecord(store.records, 'document', ALL)) {
+      found.push({ hook: String(value.id), owner: String(value.tenant) })
+    }
+    return found
+  }
   return {
     attempts,
     keyId,
     secretOf,
     check,
-    ...delivery({ ...{ store, prepare, fetch, now, attempts, retryAfter, timeout, onFault } }),
+    ...delivery({
+      ...{ store, prepare, hooks, fetch, now, attempts, retryAfter, timeout, onFault },
+    }),
   }
 }
 
@@ -172,14 +182,14 @@ export async function createWebhook(call: Call): Promise<Answer> {
   const id = newId('wh_', now() * 1000)
   const keyId = await webhooks.keyId()
   const value: Webhook = { id, tenant, url, events: [...new Set(events)], keyId, createdAt: now() }
-  const record = { id: idOf(id), keys: [keyOf(tenant)], value: { ...value } }
+  const record = { id: idOf(id), keys: [ALL, keyOf(tenant)], value: { ...value } }
   await retrying(async () => {
+    // Before the list is: of two at once one looks again.
+    const seat = await store.records.get('document', `grantex:webhookseat:${tenant}`)
     const held = await store.records.list('document', { key: keyOf(tenant), limit: MAX_WEBHOOKS })
     if (held.length >= MAX_WEBHOOKS) {
       throw new Refusal(402, 'PLAN_LIMIT_EXCEEDED', `${MAX_WEBHOOKS} webhooks are the most`)
     }
-    // Of two at once one looks again.
-    const seat = await store.records.get('document', `grantex:webhookseat:${tenant}`)
     const taken = { id: `grantex:webhookseat:${tenant}`, keys: [], value: { last: id } }
     await store.commit([
       { put: 'document', record, version: 0 },
@@ -209,9 +219,7 @@ export async function deleteWebhook(call: Call): Promise<Answer> {
     await store.commit([{ remove: 'document', id: record.id, version }])
     return String(record.value.id)
   })
-  for await (const { record } of everyRecord(store.records, 'document', messagesOf(id))) {
-    await retrying(() => forget(store, String(record.value.id)))
-  }
+  await forgetAll(store, id)
   return { status: 204 }
 }
 
@@ -224,17 +232,18 @@ export async function listDeliveries(call: Call): Promise<Answer> {
     throw badRequest('status is pending, delivered or failed')
   }
   const [page, pageSize] = [number(call, 'page', 1), Math.min(100, number(call, 'pageSize', 20))]
-  const found: Message[] = []
+  // Without their bodies: whatever there is of them, it is not held at once.
+  const found: JsonObject[] = []
   for await (const { record } of everyRecord(store.records, 'document', messagesOf(String(id)))) {
     const message = record.value as unknown as Message
-    if (status === null || message.status === status) found.push(message)
-    if (found.length === MAX_SHOWN) break
+    if (status !== null && message.status !== status) continue
+    found.push({
+      ...deliveryView(message),
+      maxAttempts: webhooks?.attempts ?? message.attempts,
+    })
+    if (found.length > MAX_SHOWN) found.shift()
   }
-  const shown = found.toReversed().slice((page - 1) * pageSize, page * pageSize)
-  const deliveries = shown.map((one) => ({
-    ...deliveryView(one),
-    maxAttempts: webhooks?.attempts ?? one.attempts,
-  }))
+  const deliveries = found.toReversed().slice((page - 1) * pageSize, page * pageSize)
   return { status: 200, body: { deliveries, total: found.length, page, pageSize } }
 }
 
