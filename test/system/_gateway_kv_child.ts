@@ -63,6 +63,7 @@ test('the Deno KV store holds the outbox: thirty messages in one commit, retries
   const sent: string[] = []
   const carrier = () =>
     delivery({
+      hooks: () => Promise.resolve([]),
       store,
       prepare: ({ body }) => Promise.resolve(new Request(url, { method: 'POST', body })),
       async fetch(request) {
