@@ -23,6 +23,7 @@ import { type Form, required } from './body.ts'
 import { confirmationKey } from './device_keys.ts'
 import { newBundle, newGrant, tokenAnswer } from './issue.ts'
 import type { AgentRecord, Asked, GrantRecord } from './records.ts'
+import type { Noted } from './router.ts'
 import { grantStanding, requireActive, requireValid } from './standing.ts'
 import { type Change, retrying, type Stored } from './store.ts'
 import type { World } from './world.ts'
@@ -36,15 +37,25 @@ export const CHAIN_TYPE = 'urn:ietf:params:oauth:token-type:aat'
  * `req_cnf` (its key), `holder_cnf` (the holder's key), and what is asked for. Errors: `grant_widened`,
  * `policy_denied`, those of `verifyGrant` and of `readAsked`.
  */
-export async function exchange(world: World, form: Form, holder: PublicKey): Promise<Response> {
+export async function exchange(
+  world: World,
+  form: Form,
+  holder: PublicKey,
+  noted: Noted,
+): Promise<Response> {
   if (required(form, 'subject_token_type') !== CHAIN_TYPE) {
     throw new SignetError('request_malformed', `subject_token_type is not ${CHAIN_TYPE}`)
   }
   // Of several exchanges under one agent at once one is committed first, and the others look again.
-  return await retrying(() => exchanged(world, form, holder))
+  return await retrying(() => exchanged(world, form, holder, noted))
 }
 
-async function exchanged(world: World, form: Form, holder: PublicKey): Promise<Response> {
+async function exchanged(
+  world: World,
+  form: Form,
+  holder: PublicKey,
+  noted: Noted,
+): Promise<Response> {
   const { grant, stored } = await ownGrant(world, required(form, 'subject_token'))
   if (grant.holder.id !== holder.id) {
     throw new SignetError(
@@ -64,6 +75,12 @@ async function exchanged(world: World, form: Form, holder: PublicKey): Promise<R
   requireTaking(agent, parent.agent)
   const key = await confirmationKey(form, 'req_cnf')
   const asked = within(grant, parent, readAsked(form, agent, world.ceilings), world.now())
+  // The person approved what it is made of, so only a denial counts.
+  const question = { ...asked, agent, principalHint: parent.principal, holder: key.id }
+  const decision = noted.decision = await world.decide(question)
+  if (decision.effect === 'deny') {
+    throw new SignetError('policy_denied', decision.reason ?? 'a policy denies it')
+  }
   const above = await agentsAbove(world, parent, agent.id)
   const origin = { agent: agent.id, principal: parent.principal, parent: parent.id }
   const child = await newGrant(world, origin, asked, key)

@@ -14,11 +14,12 @@ import { confirmationKey } from './device_keys.ts'
 import { digestOf } from './ids.ts'
 import { newBundle, newGrant, tokenAnswer } from './issue.ts'
 import type { RequestRecord } from './records.ts'
+import type { Noted } from './router.ts'
 import { revokeGrant } from './standing.ts'
 import { retrying, type Stored } from './store.ts'
 import { askedOf, type Routes, type World } from './world.ts'
 
-type GrantType = (world: World, form: Form, holder: PublicKey) => Promise<Response>
+type GrantType = (world: World, form: Form, holder: PublicKey, noted: Noted) => Promise<Response>
 
 const GRANT_TYPES: Readonly<Record<string, GrantType>> = {
   authorization_code: redeem,
@@ -44,7 +45,7 @@ export const tokenRoutes: Routes = (app, world) => {
       { method, headers, body, url: world.urlOf(request) },
       (id) => Promise.resolve(id === signer.id ? signer : undefined),
     )
-    return await work(world, form, signer)
+    return await work(world, form, signer, c.env)
   })
 }
 

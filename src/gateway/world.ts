@@ -31,8 +31,8 @@ export interface PolicyQuestion extends Asked {
 }
 
 /**
- * The hook of policies: asked before any person is, and again when one has approved. Then a denial still counts, and
- * nothing else.
+ * The hook of policies: asked before any person is, and again when one has approved, and when a holder has the server
+ * narrow a grant. Then a denial still counts, and nothing else.
  */
 export type Decide = (question: PolicyQuestion) => PolicyDecision | Promise<PolicyDecision>
 

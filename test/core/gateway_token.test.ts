@@ -33,7 +33,13 @@ import {
 } from './_gateway.ts'
 import { childClaims, forge, hashOf } from './_grants.ts'
 import { SignetError } from '../../src/errors.ts'
-import { type Change, type GatewayStore, memoryGatewayStore } from '../../src/gateway/mod.ts'
+import {
+  type Change,
+  type GatewayStore,
+  memoryGatewayStore,
+  type PolicyDecision,
+  type PolicyQuestion,
+} from '../../src/gateway/mod.ts'
 import { fromJwk, publicKey } from '../../src/keys/mod.ts'
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
@@ -309,6 +315,30 @@ test('PATCH /admin/agents/:id takes from the operator whom an agent takes grants
   const none = asOperator(at, 'PATCH', '/admin/agents/agent_none', { takes_from: [] })
   await refused(none, 404, 'not_found')
   assert.deepEqual((await bodyOf(await asOperator(at, 'GET', path))).takes_from, [])
+})
+
+test('what a policy denies is not narrowed either; its other answers change nothing', async () => {
+  const says: { decision: PolicyDecision } = { decision: { effect: 'ask' } }
+  const asked: PolicyQuestion[] = []
+  const decide = (question: PolicyQuestion) => {
+    asked.push(question)
+    return says.decision
+  }
+  const at = await scene({ decide })
+  const [who, child] = [await device(), await device()]
+  const root = await granted(at, who, undefined, { max_depth: '1' })
+  const agent = await registered(at, { takes_from: [root.agent] })
+  const fields = exchangeFields(root.access_token, who.cnf, agent, child.cnf)
+  says.decision = { effect: 'deny', rule: 'no-mail', reason: 'no mail' }
+  await refused(signedForm(at, who, '/oauth/token', fields), 403, 'policy_denied')
+  assert.equal((await grantsOf(at)).length, 1)
+  const { agent: { id }, principalHint, holder, tools, maxDepth } = asked.at(-1)!
+  assert.deepEqual([id, principalHint, maxDepth], [agent, 'alice', 0])
+  assert.deepEqual(Object.keys(tools), ['mail:send'])
+  assert.equal(typeof holder, 'string')
+  says.decision = { effect: 'ask' }
+  await bodyOf(await signedForm(at, who, '/oauth/token', fields))
+  assert.equal((await grantsOf(at)).length, 2)
 })
 
 test('what an agent takes no more at the moment of an exchange comes not to be', async () => {
