@@ -26,7 +26,8 @@ import { statusRoutes } from './status.ts'
 import type { GatewayStore } from './store.ts'
 import { syncRoutes } from './sync.ts'
 import { tokenRoutes } from './token.ts'
-import type { Ceilings, Decide, GatewayEvent, Routes, World } from './world.ts'
+import type { Decide } from './decide.ts'
+import type { Ceilings, GatewayEvent, Routes, World } from './world.ts'
 
 /** Options of {@link gateway}. */
 export interface GatewayOptions {

@@ -77,7 +77,8 @@ import {
 import { RateError } from './rate.ts'
 import type { Noted } from './router.ts'
 import type { GatewayStore } from './store.ts'
-import type { Decide, Routes, World } from './world.ts'
+import type { Decide } from './decide.ts'
+import type { Routes, World } from './world.ts'
 
 /** Options of {@link grantexRoutes}. */
 export interface GrantexOptions {

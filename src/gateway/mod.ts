@@ -20,15 +20,8 @@ export { type Gateway, gateway, type GatewayOptions, type RequestInfo } from './
 export { newSignInCode, type Principal, type PrincipalAuthenticator } from './principals.ts'
 export { keepOperatorKey, newOperatorKey } from './operators.ts'
 export { type RateClass, RateError, type Rates } from './rate.ts'
-export {
-  type Ceilings,
-  type Decide,
-  type GatewayEvent,
-  type PolicyDecision,
-  type PolicyQuestion,
-  type Routes,
-  type World,
-} from './world.ts'
+export type { Decide, PolicyDecision, PolicyQuestion } from './decide.ts'
+export { type Ceilings, type GatewayEvent, type Routes, type World } from './world.ts'
 export type { Noted, RouteContext, RouteHandler, Router } from './router.ts'
 export { digestOf, newId, newSecret } from './ids.ts'
 export { type GrantPolicy, MAX_POLICY_BYTES, parseGrantPolicy, POLICY_FORMAT } from './policy.ts'

@@ -40,7 +40,7 @@ import { isSignetError, quoted, SignetError } from '../errors.ts'
 import { type Capability, parseCapability, scopesToTools, widening } from '../grants/mod.ts'
 import { canonicalize, isObject, type JsonObject, type JsonValue, parseJson } from '../json.ts'
 import { conform } from '../schema.ts'
-import type { PolicyDecision, PolicyQuestion } from './world.ts'
+import type { PolicyDecision, PolicyQuestion } from './decide.ts'
 
 /** `format` of a policy. */
 export const POLICY_FORMAT = 'signet-policy@v1'

@@ -3,7 +3,8 @@ import type { AgentRecord, RequestRecord } from './records.ts'
 import { denyRequest, redirectTo } from './requests.ts'
 import type { Noted } from './router.ts'
 import type { Stored } from './store.ts'
-import { askedOf, type PolicyDecision, type World } from './world.ts'
+import type { PolicyDecision } from './decide.ts'
+import { askedOf, type World } from './world.ts'
 
 /** Asks the policy about a request; what it says goes into the log. */
 export async function policyOn(

@@ -1,6 +1,6 @@
 /** The router, and the little of it that routes see: which one it is concerns nobody else. */
 import { type Context, Hono } from 'hono'
-import type { PolicyDecision } from './world.ts'
+import type { PolicyDecision } from './decide.ts'
 
 /** What a route gets. */
 export interface RouteContext {

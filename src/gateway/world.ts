@@ -2,39 +2,13 @@
 import type { ReceivedRequest, VerifiedRequest } from '../envelope/mod.ts'
 import type { JsonObject } from '../json.ts'
 import type { Key, PublicKey } from '../keys/mod.ts'
+import type { Decide, PolicyDecision } from './decide.ts'
 import type { Extension } from './extension.ts'
 import type { PrincipalAuthenticator } from './principals.ts'
 import type { RateClass } from './rate.ts'
-import type { AgentRecord, Asked, BundleRecord, GrantRecord, RequestRecord } from './records.ts'
+import type { Asked, BundleRecord, GrantRecord, RequestRecord } from './records.ts'
 import type { Router } from './router.ts'
 import type { Change, GatewayStore } from './store.ts'
-
-/** What a policy says to a request for authority; `rule` names what in it decided. */
-export type PolicyDecision =
-  & { readonly rule?: string | undefined }
-  & (
-    | { readonly effect: 'ask' }
-    /** `reason` is told to the agent: printable ASCII without quotes and backslashes. */
-    | { readonly effect: 'deny'; readonly reason?: string | undefined }
-    /** Allowed at once, on behalf of `principal`. */
-    | { readonly effect: 'allow'; readonly principal: string }
-  )
-
-/** What a policy is asked. */
-export interface PolicyQuestion extends Asked {
-  /** Who asks. */
-  readonly agent: AgentRecord
-  /** On whose behalf, if the request says so; once a person has approved, they. */
-  readonly principalHint?: string | undefined
-  /** Thumbprint of the only key that the grant can go to, if the request names one. */
-  readonly holder?: string | undefined
-}
-
-/**
- * The hook of policies: asked before any person is, and again when one has approved, and when a holder has the server
- * narrow a grant. Then a denial still counts, and nothing else.
- */
-export type Decide = (question: PolicyQuestion) => PolicyDecision | Promise<PolicyDecision>
 
 /** Longest times (seconds) and deepest chains that are given, longest logs that are kept. */
 export interface Ceilings {
