@@ -124,7 +124,8 @@ class Check {
     }
     const made = entries && this.#leaves(entries)
     const asLogged = made && (stored === undefined || equalBytes(made, stored))
-    for (const [i, entry] of entries?.entries() ?? []) {
+    for (let i = 0; entries !== undefined && i < width; i++) {
+      const entry = entries[i]!
       const index = this.#first + i
       if (asLogged || sameHash(made!, stored!, i)) this.#entry(index, entry)
       else this.#fault('log_corrupt', `entry ${index} is not what was logged`, `entry ${index}`)
@@ -152,7 +153,7 @@ class Check {
     const where = `entry ${index}`
     try {
       if (this.#strict) parseEntry(entry)
-      const { seq, time } = glance(entry)
+      const { seq, time } = glance(entry, this.#last)
       // Anything may stand there, also what no text can be made of.
       const said = typeof seq === 'number' ? seq : `a ${typeof seq}`
       if (seq !== index) this.#fault('entry_malformed', `${where} says that it is ${said}`, where)

@@ -14,9 +14,12 @@ export interface Glance {
   readonly time: unknown
 }
 
-/** Looks at an entry. Errors: `encoding_invalid`, `entry_malformed` for what is no JSON object. */
-export function glance(entry: Uint8Array): Glance {
-  return walk(entry) ?? parse(entry)
+/**
+ * Looks at an entry. `before` is the time of the one before: often this one has the same, and no text is made of it.
+ * Errors: `encoding_invalid`, `entry_malformed` for what is no JSON object.
+ */
+export function glance(entry: Uint8Array, before: string = ''): Glance {
+  return walk(entry, before) ?? parse(entry)
 }
 
 function parse(entry: Uint8Array): Glance {
@@ -40,7 +43,7 @@ const MAX_DEPTH = 16
 const MAX_DIGITS = 15
 
 /** The glance at a plain entry; undefined if this one is not, which says nothing about what it is. */
-function walk(json: Uint8Array): Glance | undefined {
+function walk(json: Uint8Array, before: string): Glance | undefined {
   if (json[0] !== OPEN) return undefined
   let seq: number | undefined
   let time: string | undefined
@@ -57,7 +60,8 @@ function walk(json: Uint8Array): Glance | undefined {
       if (seq === undefined) return undefined
     } else if (isName(json, name, colon, TIME)) {
       if (json[colon + 1] !== QUOTE) return undefined
-      time = asciiText(json, colon + 2, at - 1)
+      const start = colon + 2
+      time = isText(json, start, at - 1, before) ? before : asciiText(json, start, at - 1)
     }
   } while (json[at] === COMMA)
   return json[at] === CLOSE && at + 1 === json.length ? { seq, time } : undefined
@@ -71,6 +75,14 @@ function isName(json: Uint8Array, start: number, end: number, name: readonly num
   if (end - start !== name.length + 2) return false
   for (let i = 0; i < name.length; i++) {
     if (json[start + 1 + i] !== name[i]) return false
+  }
+  return true
+}
+
+function isText(bytes: Uint8Array, start: number, end: number, text: string): boolean {
+  if (end - start !== text.length) return false
+  for (let i = 0; i < text.length; i++) {
+    if (bytes[start + i] !== text.charCodeAt(i)) return false
   }
   return true
 }

@@ -21,6 +21,11 @@ function expected(bytes: Uint8Array): unknown {
 function found(bytes: Uint8Array): unknown {
   try {
     const { seq, time } = glance(bytes)
+    if (typeof time === 'string') {
+      for (const before of [time, `${time}x`, time.replace(/.$/, '0')]) {
+        assert.deepEqual({ ...glance(bytes, before) }, { seq, time })
+      }
+    }
     return { seq, time }
   } catch (error) {
     assert.ok(isSignetError(error), String(error))
