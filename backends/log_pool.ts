@@ -30,14 +30,14 @@ type Answer =
 const SHARE = 64
 /** Shares under way per worker, so that none waits for the next one. */
 const UNDER_WAY = 2
-/** Starting a worker takes as long as checking so many bundles. */
-const WORTH_STARTING = 256
+/** For fewer bundles starting workers takes as long as they save: half a million entries. */
+const WORTH_STARTING = 2048
 
 /** Options of {@link folderChecker}. */
 export interface FolderCheckerOptions {
   /** Threads. Default: as many as the machine has, at most 8. */
   readonly threads?: number | undefined
-  /** Bundles below which no worker is started. Default 256: 65 536 entries. */
+  /** Bundles below which no worker is started. Default 2048: 524 288 entries. */
   readonly worthStarting?: number | undefined
   /** What workers run; for tests of what happens when they misbehave. */
   readonly program?: URL | undefined
