@@ -266,7 +266,13 @@ life(
       ['moved', (lines) => [...lines.slice(0, 5), lines[6]!, lines[5]!], /SEQ_GAP/, 5],
       [
         'resigned',
-        (lines) => lines.with(5, lines[5]!.replace(/(signature":".{8})../, '$1ff')),
+        // Other hexadecimal digits than stand there, whatever these are.
+        (lines) =>
+          lines.with(
+            5,
+            lines[5]!.replace(/(signature":".{8})(..)/, (_, head, two) =>
+              head + (two === 'ff' ? '00' : 'ff')),
+          ),
         /INVALID_SIGNATURE/,
         5,
       ],
