@@ -14,7 +14,7 @@ import {
   withList,
   withTakeBack,
 } from './operator.ts'
-import { answerList, day, time } from './operator_text.ts'
+import { answerList, day, time, whose } from './operator_text.ts'
 import { printable } from './text.ts'
 
 const EXAMPLES = `
@@ -96,13 +96,10 @@ async function revoke(run: Run, flags: BundleRevokeFlags, id: string): Promise<v
   const { reason, withGrant: grant = false } = flags
   if (flags.yes !== true) {
     const bundle = await operator.get(path, BUNDLE)
-    const what = `${printable(bundle.id)} of ${printable(bundle.agent)} for ${
-      printable(bundle.principal)
-    }`
     const more = grant
       ? `, its grant ${printable(bundle.grant)} and all that was made out of it`
       : ''
-    run.answer({ done: false, bundle }, `would revoke ${what}${more}\n${NOT_DONE}`)
+    run.answer({ done: false, bundle }, `would revoke ${whose(bundle)}${more}\n${NOT_DONE}`)
     return
   }
   const done = await operator.post(`${path}/revoke`, BUNDLE, { reason, grant })

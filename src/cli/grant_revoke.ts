@@ -54,7 +54,7 @@ export function withRevoking(context: CliContext, grant: Command): void {
     .option('--list <file>', 'the status list, which is replaced')
     .option('--link <n>', 'which token of the chain; 0, the root, takes all back', wholeNumber)
     .option('--index <n>', 'an index in the list, instead of a grant', wholeNumber)
-    .option('--suspend', 'for now only; needs a list of more than one bit')
+    .option('--suspend', 'mark it suspended, not revoked; needs a list of more than one bit')
     .option('--create <size>', 'make the list, for so many tokens', wholeNumber)
     .option('--uri <uri>', 'where a list that is made will be published')
     .option('--server <url>', SERVER_HELP)

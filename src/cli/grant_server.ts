@@ -13,7 +13,7 @@ import {
   type TakeBackFlags,
   withList,
 } from './operator.ts'
-import { answerList, day, time } from './operator_text.ts'
+import { answerList, day, time, whose } from './operator_text.ts'
 import { printable } from './text.ts'
 
 /** Flags of `grant revoke` at a server. */
@@ -79,12 +79,9 @@ export async function revokeAtServer(run: Run, flags: GrantRevokeFlags, id: stri
   if (flags.yes !== true) {
     const grant = await operator.get(path, GRANT)
     const tools = Object.keys(grant.tools).map(printable).join(', ')
-    const what = `${printable(grant.id)} of ${printable(grant.agent)} for ${
-      printable(grant.principal)
-    }`
     run.answer(
       { done: false, grant },
-      `would revoke ${what} (${tools}) and all that was made out of it\n${NOT_DONE}`,
+      `would revoke ${whose(grant)} (${tools}) and all that was made out of it\n${NOT_DONE}`,
     )
     return
   }

@@ -11,6 +11,17 @@ export const time: v.GenericSchema<unknown, number> = v.pipe(
   v.minValue(0),
 )
 
+/** What is about to be taken back, from whom, on whose behalf. */
+export function whose(
+  { id, agent, principal }: {
+    readonly id: string
+    readonly agent: string
+    readonly principal: string
+  },
+): string {
+  return `${printable(id)} of ${printable(agent)} for ${printable(principal)}`
+}
+
 /** A time as people read it. */
 export function day(seconds: number | undefined): string {
   if (seconds === undefined) return '-'
